@@ -1,0 +1,63 @@
+"""The command line: a table of verbs, each imported only when it is called."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from wherewhen.errors import UserError
+
+# verb -> (module, function taking the remaining arguments and returning the exit code, what it does)
+VERBS = {
+    "demo": ("wherewhen.demo", "main", "train supervised, FixMatch and ST-SSL on one label budget, and compare"),
+    "prepare": ("wherewhen.prepare", "main", "turn a dataset into a store of patches"),
+    "doctor": ("wherewhen.doctor", "main", "say what is in a store, and what is wrong with it"),
+    "fit": ("wherewhen.tasks.verbs", "fit", "train, or go on with an interrupted training"),
+    "validate": ("wherewhen.tasks.verbs", "validate", "metrics on the held-out part of the training split"),
+    "test": ("wherewhen.tasks.verbs", "test", "metrics on the test split, from images alone"),
+}
+
+USAGE = """\
+usage: wherewhen VERB ... [--debug]
+
+Turn a satellite archive and a handful of labels into a model that needs the image alone.
+
+verbs:
+{verbs}
+
+`wherewhen VERB --help` tells more. Exit codes: 0 done, 1 something is wrong with the data,
+2 a mistake in the call or the input, 130 interrupted. --debug shows the traceback of an error.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help"):
+        print(usage(), end="")
+        return 0 if words else 2
+    if words[0] not in VERBS:
+        print(f"wherewhen: there is no verb {words[0]!r}; choose one of {', '.join(VERBS)}", file=sys.stderr)
+        return 2
+    module, function, _ = VERBS[words[0]]
+    try:
+        return int(getattr(import_module(module), function)(words[1:]))
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"wherewhen: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("wherewhen: interrupted; the same command goes on from where it was", file=sys.stderr)
+        return 130
+
+
+def usage() -> str:
+    """The help text."""
+    return USAGE.format(verbs="\n".join(f"  {name:<10}{what}" for name, (_, _, what) in VERBS.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""Which patches make step t: a pure function of seed, step and slot, whatever the number of processes.
+
+Notation: N patches, C bands, S image size, B slots of the global batch.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wherewhen.errors import UserError
+from wherewhen.store import PatchStore
+from wherewhen.views import resize
+
+LABELLED, UNLABELLED, VIEWS, NOISE = range(4)  # the streams that one seed feeds
+
+
+def mix(*numbers: int) -> int:
+    """One 63-bit seed out of several whole numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+class Patches(NamedTuple):
+    """A batch as it lies in the store."""
+
+    pixels: Tensor  # (N, C, S, S) stored numbers, float32
+    where: Tensor  # (N, 3) latitude, longitude in degrees, fraction of the year; NaN where unknown
+    label: Tensor | None  # (N,) or (N, C) or (N, H, W) int64; None where training must not know it
+
+
+class StepBatch(NamedTuple):
+    """One process's share of step `step`: its slots of the labelled and of the unlabelled batch."""
+
+    step: int
+    labelled: Patches
+    unlabelled: Patches | None
+
+
+class Order:
+    """An endless shuffled walk over N things: position -> index, every index once a round.
+
+    Args:
+        count: N.
+        seed: Mixed with the round's number for each round's order.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed = count, seed
+        self._round, self._order = -1, np.empty(0, dtype=np.int64)
+
+    def __call__(self, positions: range) -> np.ndarray:
+        """Indices (len(positions),) int64."""
+        return np.array([self._at(p) for p in positions], dtype=np.int64)
+
+    def _at(self, position: int) -> int:
+        lap, place = divmod(position, self.count)
+        if lap != self._round:
+            self._round = lap
+            self._order = np.random.default_rng(mix(self.seed, lap)).permutation(self.count)
+        return int(self._order[place])
+
+
+class PixelSource:
+    """Pixels of some patches of a store at the training size: held in memory when they fit, else read anew.
+
+    Args:
+        store: Where they lie.
+        rows: (N,) rows of the store's table.
+        size: Image size in pixels; patches of another size are resized (antialiased, as PIL does).
+        cache_bytes: Hold the patches in memory up to this many bytes.
+    """
+
+    def __init__(self, store: PatchStore, rows: np.ndarray, size: int, cache_bytes: int = 4 << 30) -> None:
+        self.store, self.rows, self.size = store, rows, size
+        item = store.dtype.itemsize * store.shape[0] * size * size
+        self.cache: np.ndarray | None = None
+        if len(rows) * item <= cache_bytes:
+            self.cache = np.empty((len(rows), store.shape[0], size, size), store.dtype)
+            for start in range(0, len(rows), 1024):
+                self.cache[start : start + 1024] = self._read(rows[start : start + 1024])
+
+    def __call__(self, index: np.ndarray) -> Tensor:
+        """Indices into `rows` (n,) -> (n, C, S, S) float32, in stored numbers."""
+        pixels = self._read(self.rows[index]) if self.cache is None else self.cache[index]
+        return torch.from_numpy(pixels.astype(np.float32))
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        pixels = self.store.pixels(rows)
+        if pixels.shape[-2:] == (self.size, self.size):
+            return pixels
+        resized = resize(torch.from_numpy(pixels.astype(np.float32)), self.size).numpy()
+        if np.issubdtype(pixels.dtype, np.integer):
+            limits = np.iinfo(pixels.dtype)
+            resized = resized.round().clip(limits.min, limits.max)
+        return resized.astype(pixels.dtype)
+
+
+class TrainBatches:
+    """Step -> this process's share of the global batch.
+
+    Args:
+        pixels: Of all training patches.
+        where: (N, 3) of the same patches.
+        labelled: (L,) indices of the labelled ones among them.
+        labels: Their labels, first axis L. No other label is here.
+        sizes: Labelled and unlabelled slots of the global batch; the second may be 0.
+        seed: Feeds both streams.
+        rank: This process.
+        processes: How many there are; both sizes must divide by it.
+
+    The unlabelled stream runs over all N: labelled images stay in the pool.
+    """
+
+    def __init__(
+        self,
+        pixels: PixelSource,
+        where: np.ndarray,
+        labelled: np.ndarray,
+        labels: np.ndarray,
+        sizes: tuple[int, int],
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        if any(size % processes for size in sizes):
+            raise UserError(f"batch of {sizes[0]} + {sizes[1]} does not divide by {processes} processes")
+        self.pixels, self.where = pixels, torch.from_numpy(where.astype(np.float32))
+        self.labelled, self.labels = labelled, torch.from_numpy(labels.astype(np.int64))
+        self.sizes, self.rank, self.processes = sizes, rank, processes
+        self._labelled = Order(len(labelled), mix(seed, LABELLED))
+        self._unlabelled = Order(len(where), mix(seed, UNLABELLED))
+
+    def __call__(self, step: int) -> StepBatch:
+        """Step t, from 0."""
+        some = self._labelled(self.slots(step, self.sizes[0]))
+        known = self._patches(self.labelled[some], self.labels[torch.from_numpy(some)])
+        if not self.sizes[1]:
+            return StepBatch(step, known, None)
+        return StepBatch(step, known, self._patches(self._unlabelled(self.slots(step, self.sizes[1])), None))
+
+    def slots(self, step: int, size: int) -> range:
+        """Positions of this process's slots in the stream."""
+        mine = size // self.processes
+        start = step * size + self.rank * mine
+        return range(start, start + mine)
+
+    def _patches(self, index: np.ndarray, label: Tensor | None) -> Patches:
+        return Patches(self.pixels(index), self.where[torch.from_numpy(index)], label)
+
+
+class Steps:
+    """Endless batches from the step at which training stands: a resumed run goes on where it was.
+
+    Args:
+        batches: Step -> batch.
+        first: Asked for the first step whenever an iteration begins.
+    """
+
+    def __init__(self, batches: Callable[[int], StepBatch], first: Callable[[], int]) -> None:
+        self.batches, self.first = batches, first
+
+    def __iter__(self) -> Iterator[StepBatch]:
+        step = self.first()
+        while True:
+            yield self.batches(step)
+            step += 1
+
+
+class EvalBatch(NamedTuple):
+    """A batch to evaluate on: the image alone. Place and time are not read."""
+
+    index: Tensor  # (N,) position among the evaluated patches
+    pixels: Tensor  # (N, C, S, S) stored numbers, float32
+    label: Tensor  # as `Patches.label`
+
+
+class EvalBatches:
+    """Patches in their order, in batches; the last may be smaller.
+
+    Args:
+        pixels: Of the patches to evaluate.
+        labels: Their labels.
+        size: Batch size.
+    """
+
+    def __init__(self, pixels: PixelSource, labels: np.ndarray, size: int) -> None:
+        self.pixels, self.labels, self.size = pixels, torch.from_numpy(labels.astype(np.int64)), size
+
+    def __len__(self) -> int:
+        return -(-len(self.labels) // self.size)
+
+    def __iter__(self) -> Iterator[EvalBatch]:
+        for index in torch.arange(len(self.labels)).split(self.size):
+            yield EvalBatch(index, self.pixels(index.numpy()), self.labels[index])

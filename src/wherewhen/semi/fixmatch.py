@@ -1,0 +1,35 @@
+"""FixMatch: believe what is confident. Sohn et al., NeurIPS 2020, https://arxiv.org/abs/2001.07685."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from wherewhen.semi.algorithm import Algorithm, Clock, Outputs, PseudoLabels
+
+
+class FixMatch(Algorithm):
+    """Take the likeliest outcome of the weak view as label where its probability reaches a threshold (eq. 4).
+
+    Args:
+        threshold: Probability in [0, 1] from which a prediction counts: one number for every outcome, or one
+            an outcome. Many labels: (absent, present); the paper's p ≤ 0.05 or p ≥ 0.7 is (0.95, 0.7).
+    """
+
+    threshold: Tensor  # () or (K,) or (*, K)
+
+    def __init__(self, threshold: float | Sequence[float] | Tensor = 0.95) -> None:
+        super().__init__()
+        self.register_buffer("threshold", torch.as_tensor(threshold, dtype=torch.float32).clone())
+
+    def label(self, out: Outputs, clock: Clock) -> PseudoLabels:
+        """Pseudo-labels of the weak view's logits."""
+        if out.weak is None:
+            raise ValueError("FixMatch labels the weak view, and it is missing")
+        return self.believe(out.weak)
+
+    def believe(self, logits: Tensor) -> PseudoLabels:
+        """(S, *, K) -> hard labels (S, *), with weight 1 where p reaches the outcome's threshold, else 0."""
+        confidence, outcome = logits.softmax(-1).max(-1)
+        needed = self.threshold.expand(logits.shape).gather(-1, outcome[..., None])[..., 0]
+        return PseudoLabels(outcome, (confidence >= needed).float())

@@ -1,0 +1,282 @@
+"""Who labels for whom: one learner for itself, or a teacher that knows where and when for a student.
+
+Notation: L labelled and U unlabelled images, D width of the token, K outcomes.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wherewhen.semi.algorithm import Algorithm, Clock, Losses, Outputs, PseudoLabels, supervised
+from wherewhen.semi.average import Average
+from wherewhen.semi.spaces import LabelSpace
+from wherewhen.semi.state import Running
+
+Images = Mapping[str, Tensor]  # view -> (N, C, H, W), ready for the network
+Where = Mapping[str, Tensor]  # view -> (N, 3) latitude, longitude in degrees, fraction of the year
+Distance = Literal["mse", "mae", "cosine"]
+
+
+class Geometry(NamedTuple):
+    """Where the pixels of a strong view lie on its weak twin; needed for dense labels only."""
+
+    relative: Tensor  # (N, H, W, 2) in [−1, 1]
+    valid: Tensor  # (N, H, W) bool
+
+
+class Answer(NamedTuple):
+    """One learner's outputs, and its metadata or distillation token of every image that carries gradient."""
+
+    outputs: Outputs
+    token: Tensor | None  # (N, D)
+
+
+class Objective(nn.Module):
+    """What a training step costs, and what happens after it.
+
+    Args:
+        space: The label space.
+        ema: The averaged twin of the network that is kept in the end.
+    """
+
+    views: frozenset[str] = frozenset({"labelled"})
+
+    def __init__(self, model: nn.Module, ema: Average, space: LabelSpace) -> None:
+        super().__init__()
+        self.model, self.ema, self.space = model, ema, space
+        self.shown: dict[str, Tensor] = {}  # figures of the last step for people to watch, not for training
+
+    def learners(self) -> Iterable[nn.Module]:
+        """The networks that the optimiser changes."""
+        return (self.model,)
+
+    @property
+    def kept(self) -> Average:
+        """The network that needs the image alone: what is evaluated and exported."""
+        return self.ema
+
+    def predict(self, images: Tensor, blank: Tensor | None = None) -> Tensor:
+        """Images alone (N, C, H, W) -> canonical logits of the kept network.
+
+        `blank` (1, C, H, W) is an image without content, for algorithms whose views ask for one.
+        """
+        return self.space.logits(self.kept(images).logits)
+
+    def forward(
+        self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Mapping[str, Geometry]
+    ) -> Losses:
+        """Named scalar losses of one step; their sum is minimised.
+
+        Args:
+            images: The views that `views` names.
+            where: Place and time of each view's images; empty for networks that see images only.
+            y: Labels of the labelled images as the label space takes them.
+            clock: Where training stands.
+            geometry: By strong view; may be empty unless labels are dense.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Make the step's statistics stay and let the averages follow; once per optimiser step."""
+        for module in self.modules():
+            if isinstance(module, Running):
+                module.commit()
+        self.ema.update(self.model)
+
+
+class Supervised(Objective):
+    """The baseline: labelled images only."""
+
+    def forward(
+        self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Mapping[str, Geometry]
+    ) -> Losses:
+        """Mean cross-entropy of the labelled images."""
+        logits = self.space.logits(self.model(images["labelled"]).logits)
+        return {"supervised": supervised(logits, self.space.targets(y))}
+
+
+class SemiSupervised(Objective):
+    """One learner labels for itself.
+
+    Args:
+        model: The network, (N, C, H, W), (N, 3) or None -> object with `logits` and `token`.
+        ema: Its averaged twin.
+        algorithm: What to believe and what it costs.
+        space: The label space.
+        unlabelled_weight: λ_u, the weight of the unlabelled loss.
+        warmup_steps: Before this step only supervised losses count; statistics are gathered all the same.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        ema: Average,
+        algorithm: Algorithm,
+        space: LabelSpace,
+        unlabelled_weight: float = 1.0,
+        warmup_steps: int = 0,
+    ) -> None:
+        super().__init__(model, ema, space)
+        self.algorithm = algorithm
+        self.unlabelled_weight, self.warmup_steps = unlabelled_weight, warmup_steps
+
+    @property
+    def views(self) -> frozenset[str]:  # type: ignore[override]
+        """The pictures that the algorithm asks for."""
+        return self.algorithm.views
+
+    @property
+    def policy(self) -> Algorithm:
+        """The algorithm of the network that is kept."""
+        return self.algorithm
+
+    def predict(self, images: Tensor, blank: Tensor | None = None) -> Tensor:
+        """Canonical logits of the kept network, corrected as its algorithm wants."""
+        nothing = None if blank is None else super().predict(blank)
+        return self.policy.predict(super().predict(images), nothing)
+
+    def forward(
+        self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Mapping[str, Geometry]
+    ) -> Losses:
+        """Losses of the one learner."""
+        answer = self.ask(self.model, images, {})
+        pseudo = self.label(answer.outputs, images, {}, clock, geometry)
+        losses = self.algorithm.loss(answer.outputs, self.space.targets(y), pseudo, clock)
+        return self.weigh(losses, clock)
+
+    def ask(self, model: nn.Module, images: Images, where: Where) -> Answer:
+        """Show a network all views: those that carry gradient in one batch, the others without."""
+        outputs: dict[str, Tensor] = {}
+        with torch.no_grad():  # labels are made from these, nothing is learned from them
+            if "weak" in images:
+                outputs["weak"] = self.space.logits(model(images["weak"], where.get("weak")).logits)
+            if "blank" in images:
+                outputs["blank"] = self.space.logits(in_eval_mode(model, images["blank"]).logits)
+        names = [name for name in images if name not in ("weak", "blank")]
+        known = torch.cat([where[name] for name in names]) if where else None
+        encoded = model(torch.cat([images[name] for name in names]), known)
+        for name, raw in zip(names, encoded.logits.split([len(images[n]) for n in names]), strict=True):
+            outputs[name] = self.space.logits(raw)
+        return Answer(Outputs(**outputs), encoded.token)
+
+    @torch.no_grad()
+    def label(
+        self, out: Outputs, images: Images, where: Where, clock: Clock, geometry: Mapping[str, Geometry]
+    ) -> PseudoLabels:
+        """What the labelling network believes, on the strong view's pixels."""
+        if self.algorithm.labels_from == "ema":
+            out = out._replace(weak=self.space.logits(self.ema(images["weak"], where.get("weak")).logits))
+        pseudo = self.algorithm.label(out, clock)
+        self.shown = {"accepted": pseudo.weights.mean()}
+
+        def carry(view: str, values: Tensor, fill: float) -> Tensor:
+            return self.space.carry(values, *geometry[view], fill) if view in geometry else values
+
+        return pseudo.carried(carry)
+
+    def weigh(self, losses: Losses, clock: Clock, prefix: str = "") -> Losses:
+        """Apply λ_u, and silence all but the supervised loss during the warm-up."""
+        awake = float(clock.step >= self.warmup_steps)
+        weights = {"supervised": 1.0, "unlabelled": awake * self.unlabelled_weight}
+        return {prefix + name: weights.get(name, awake) * loss for name, loss in losses.items()}
+
+
+class SpatioTemporal(SemiSupervised):
+    """A teacher that knows where and when labels for a student that sees images only.
+
+    Bernhard et al., "Context Matters", ECAI 2024, section 3. Pseudo-labels come from the teacher's weak view
+    and serve both networks; the student's distillation token follows the teacher's metatoken (eq. 5).
+
+    Args:
+        teacher: A network that takes place and time.
+        student: A network that takes images only.
+        ema: The teacher's averaged twin; the student's is made here with the same momentum.
+        algorithm: Copied for the student: same policy, its own state.
+        space: The label space.
+        unlabelled_weight: λ_u, for both networks.
+        distill_weight: λ_D, the weight of the distillation; 0 switches it off.
+        warmup_steps: Before this step only supervised losses count.
+        distance: Between the two tokens.
+        stop_gradient: Keep the distillation from moving the teacher.
+    """
+
+    def __init__(
+        self,
+        teacher: nn.Module,
+        student: nn.Module,
+        ema: Average,
+        algorithm: Algorithm,
+        space: LabelSpace,
+        unlabelled_weight: float = 1.0,
+        distill_weight: float = 1.0,
+        warmup_steps: int = 0,
+        distance: Distance = "mse",
+        stop_gradient: bool = True,
+    ) -> None:
+        super().__init__(teacher, ema, algorithm, space, unlabelled_weight, warmup_steps)
+        self.student, self.student_ema = student, Average(student, ema.momentum)
+        self.student_algorithm = copy.deepcopy(algorithm)
+        self.distill_weight, self.distance, self.stop_gradient = distill_weight, distance, stop_gradient
+
+    def learners(self) -> Iterable[nn.Module]:
+        """Teacher and student: one optimiser, one step."""
+        return (self.model, self.student)
+
+    @property
+    def kept(self) -> Average:
+        """The student's average."""
+        return self.student_ema
+
+    @property
+    def policy(self) -> Algorithm:
+        """The student's algorithm."""
+        return self.student_algorithm
+
+    def forward(
+        self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Mapping[str, Geometry]
+    ) -> Losses:
+        """Losses of both networks, and the distillation between them."""
+        targets = self.space.targets(y)
+        teacher = self.ask(self.model, images, where)
+        pseudo = self.label(teacher.outputs, images, where, clock, geometry)
+        student = self.ask(self.student, {k: v for k, v in images.items() if k != "weak"}, {})
+        losses = self.weigh(self.algorithm.loss(teacher.outputs, targets, pseudo, clock), clock, "teacher/")
+        losses |= self.weigh(self.student_algorithm.loss(student.outputs, targets, pseudo, clock), clock, "student/")
+        if self.distill_weight and clock.step >= self.warmup_steps:
+            losses["student/distill"] = self.distill_weight * self.distill(student.token, teacher.token)
+        return losses
+
+    def distill(self, student: Tensor | None, teacher: Tensor | None) -> Tensor:
+        """Distance between the networks' tokens, (N, D) each."""
+        if student is None or teacher is None:
+            raise ValueError("distillation needs a token in both networks; set distill_weight to 0 without")
+        if self.stop_gradient:
+            teacher = teacher.detach()
+        student, teacher = student.float(), teacher.float()
+        match self.distance:
+            case "mse":
+                return F.mse_loss(student, teacher)
+            case "mae":
+                return F.l1_loss(student, teacher)
+            case "cosine":
+                return 1 - F.cosine_similarity(student, teacher).mean()
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """As for one learner, and the student's average follows as well."""
+        super().after_step()
+        self.student_ema.update(self.student)
+
+
+def in_eval_mode(model: nn.Module, images: Tensor) -> Any:
+    """The answer of `model` in eval mode; its mode is as before afterwards."""
+    was = model.training
+    try:
+        return model.eval()(images, None)
+    finally:
+        model.train(was)

@@ -1,0 +1,1 @@
+"""Lightning modules: objective, optimiser, metrics, run folder. Importing this imports Lightning."""

@@ -1,0 +1,161 @@
+"""A store as training, validation and test batches."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning.pytorch as pl
+import numpy as np
+
+from wherewhen import splits
+from wherewhen.errors import UserError
+from wherewhen.loader import EvalBatches, PixelSource, Steps, TrainBatches
+from wherewhen.semi import UNKNOWN
+from wherewhen.store import PatchStore
+from wherewhen.tasks.facts import Facts
+
+
+class StoreData(pl.LightningDataModule):
+    """Batches from a `PatchStore`.
+
+    Args:
+        store: Folder that `wherewhen prepare` made.
+        image_size: Pixels to which patches are resized; None keeps the store's.
+        labels_per_class: Label budget by count, or
+        label_share: by share of the training patches, in (0, 1]. Neither: every training label is used.
+        labelled_batch: Labelled images a step, over all processes.
+        unlabelled_batch: Unlabelled images a step, likewise; a supervised run loads none.
+        validation: Share of the training split that is held out, images and labels, to tune on.
+        block_km: Make the split anew from blocks of this side, so that train and test do not touch.
+        gap_km: With blocks: training patches nearer than this to a test patch are left out.
+        test_share: With blocks: share of the test.
+        eval_batch: Images a batch in validation and test.
+        cache_gib: Hold a part of the store in memory when it is no larger than this.
+        seed: Chooses labelled, validation and block patches, and the order of training.
+    """
+
+    def __init__(
+        self,
+        store: str,
+        image_size: int | None = None,
+        labels_per_class: int | None = None,
+        label_share: float | None = None,
+        labelled_batch: int = 8,
+        unlabelled_batch: int = 8,
+        validation: float = 0.1,
+        block_km: float | None = None,
+        gap_km: float = 5.0,
+        test_share: float = 0.2,
+        eval_batch: int = 256,
+        cache_gib: float = 4.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if labels_per_class is not None and label_share is not None:
+            raise UserError("labels_per_class and label_share are both given; a label budget is one of them")
+        if not 0 <= validation < 1:
+            raise UserError(f"validation share {validation} is outside [0, 1); 0.1 is a usual value")
+        self.path, self.image_size, self.seed = Path(store), image_size, seed
+        self.labels_per_class, self.label_share = labels_per_class, label_share
+        self.sizes = (labelled_batch, unlabelled_batch)
+        self.validation, self.block_km, self.gap_km = validation, block_km, gap_km
+        self.test_share, self.eval_batch, self.cache_bytes = test_share, eval_batch, int(cache_gib * 2**30)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the store, choose the parts; long work starts only after every check."""
+        if hasattr(self, "opened"):
+            return
+        self.opened = PatchStore.open(self.path)
+        if self.opened.label_kind not in ("one", "many"):
+            raise UserError(f"{self.path} has no labels, so nothing can be trained or tested on it")
+        self.labels = self.opened.labels()
+        self.ids = self.opened.table["id"].to_numpy(dtype=str)
+        train, self.val_rows, self.test_rows = self._parts()
+        self.train_rows = train
+        self.labelled = self._budget() if len(train) else np.empty(0, dtype=np.int64)
+        self.facts = self._facts()
+
+    def train_dataloader(self) -> Steps:
+        """Endless batches, from the trainer's step on."""
+        trainer = self._trainer()
+        batches = TrainBatches(
+            self._pixels(self.train_rows),
+            self._where(self.train_rows),
+            self.labelled,
+            self.labels[self.train_rows[self.labelled]],
+            (self.sizes[0], self.sizes[1] if trainer.lightning_module.needs_unlabelled else 0),
+            self.seed,
+            trainer.global_rank,
+            trainer.world_size,
+        )
+        first: Callable[[], int] = lambda: trainer.global_step  # noqa: E731
+        return Steps(batches, first)
+
+    def val_dataloader(self) -> EvalBatches:
+        """The held-out part of the training split, or the store's own validation split."""
+        return self._evaluation(self.val_rows)
+
+    def test_dataloader(self) -> EvalBatches:
+        """The test split."""
+        if not len(self.test_rows):
+            raise UserError(f"{self.path} has no test patches; prepare it with a split, or set block_km")
+        return self._evaluation(self.test_rows)
+
+    def test_ids(self) -> list[str]:
+        """Ids in the order of the test batches."""
+        return list(self.ids[self.test_rows])
+
+    def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self.block_km is not None:
+            train, test = splits.spatial_blocks(
+                self.opened.place(), self.test_share, self.block_km, self.gap_km, self.seed
+            )
+            val = np.zeros_like(train)
+        else:
+            name = self.opened.table["split"].to_numpy(dtype=object)
+            train, val, test = name == "train", name == "val", name == "test"
+        if self.validation and not val.any():
+            rows = np.flatnonzero(train)
+            val[rows[splits.hold_out(list(self.ids[rows]), self.validation, self.seed)]] = True
+            train &= ~val
+        if not self.validation:
+            train, val = train | val, np.zeros_like(val)
+        return np.flatnonzero(train), np.flatnonzero(val), np.flatnonzero(test)
+
+    def _budget(self) -> np.ndarray:
+        labels, ids = self.labels[self.train_rows], list(self.ids[self.train_rows])
+        if self.labels_per_class is not None:
+            if labels.ndim == 2:
+                raise UserError("labels_per_class needs one label a patch; use label_share for many labels")
+            return splits.per_class(labels, ids, self.opened.classes, self.labels_per_class, self.seed)
+        if self.label_share is not None:
+            return splits.stratified(labels, ids, self.label_share, self.seed)
+        return np.flatnonzero((labels != UNKNOWN).reshape(len(labels), -1).any(1))
+
+    def _facts(self) -> Facts:
+        where = self._where(self.train_rows)
+        missing = {"place": np.isnan(where[:, :2]).any(1), "time": np.isnan(where[:, 2])}
+        size = self.image_size or self.opened.shape[-1]
+        return Facts(
+            self.opened.bands,
+            self.opened.classes,
+            "many" if self.opened.label_kind == "many" else "one",
+            size,
+            tuple(self.opened.mean.tolist()),
+            tuple(self.opened.std.tolist()),
+            known=tuple(part for part, gone in missing.items() if not gone.any()),
+            partly=tuple(part for part, gone in missing.items() if gone.any() and not gone.all()),
+        )
+
+    def _evaluation(self, rows: np.ndarray) -> EvalBatches:
+        return EvalBatches(self._pixels(rows), self.labels[rows], self.eval_batch)
+
+    def _pixels(self, rows: np.ndarray) -> PixelSource:
+        return PixelSource(self.opened, rows, self.facts.image_size, self.cache_bytes)
+
+    def _where(self, rows: np.ndarray) -> np.ndarray:
+        return np.column_stack((self.opened.place(), self.opened.day()))[rows]
+
+    def _trainer(self) -> pl.Trainer:
+        if self.trainer is None:
+            raise RuntimeError("training batches depend on the trainer's step; use this through a Trainer")
+        return self.trainer

@@ -1,0 +1,223 @@
+"""The run folder: what a training leaves behind, and how it goes on after a kill.
+
+config.yaml       every setting, as resolved
+environment.json  versions, machine, git revision
+metrics.csv       step, name, value: one row a figure, losses as means since the last row
+checkpoints/      last.ckpt to go on from, best.ckpt by the validation metric
+curves.png, test.json, test_predictions.csv, confusion.png
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from torch import Tensor
+
+from wherewhen.errors import UserError
+from wherewhen.files import atomic_path, remove_leftovers, write_json, write_text
+from wherewhen.tasks.evaluation import HEADLINE
+
+NAMED = ("wherewhen", "torch", "timm", "lightning", "torchmetrics", "numpy", "pandas", "pyarrow")
+
+
+class Run:
+    """Names of a run's files."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.config = self.folder / "config.yaml"
+        self.metrics = self.folder / "metrics.csv"
+        self.last = self.folder / "checkpoints" / "last.ckpt"
+        self.best = self.folder / "checkpoints" / "best.ckpt"
+
+    def begin(self, config: str) -> None:
+        """Take the folder for a training with this configuration, new or interrupted.
+
+        Raises:
+            UserError: The folder holds a run with other settings.
+        """
+        if self.config.exists() and (old := self.config.read_text(encoding="utf-8")) != config:
+            changed = sorted(set(config.splitlines()) ^ set(old.splitlines()))[:4]
+            raise UserError(
+                f"{self.folder} holds a run with other settings ({'; '.join(c.strip() for c in changed)}); "
+                "give another --run, or remove that folder"
+            )
+        for folder in (self.folder, self.last.parent):
+            remove_leftovers(folder)
+        write_text(self.config, config)
+        write_json(self.folder / "environment.json", environment())
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and git revision, as far as they can be known."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: installed(name) for name in NAMED},
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "processors": os.cpu_count(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "git_revision": git_revision(),
+        "command": " ".join(Path(word).name if i == 0 else word for i, word in enumerate(sys.argv)),
+    }
+
+
+def installed(package: str) -> str | None:
+    """A package's version, None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def git_revision() -> str | None:
+    """The commit of the code that runs, with "+changes" where files differ; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        ask = {"cwd": here, "capture_output": True, "text": True, "timeout": 10, "check": True}
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()  # type: ignore[call-overload]
+        changes = subprocess.run(["git", "status", "--porcelain", "-uno"], **ask).stdout  # type: ignore[call-overload]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+changes" if changes else "")
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are whole or absent, and never run code when they are read."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write beside, then move into place."""
+        with atomic_path(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> Any:
+        """Read tensors and plain values.
+
+        Raises:
+            UserError: The file is damaged, or holds something else.
+        """
+        try:
+            return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        except FileNotFoundError as error:
+            raise UserError(f"checkpoint {path} does not exist; give an existing one, or train first") from error
+        except Exception as error:  # torch.load raises many kinds for damaged or unsafe files
+            raise UserError(
+                f"checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or not a checkpoint: "
+                "remove it and run the same command again"
+            ) from error
+
+
+class Saving(pl.Callback):
+    """Save `last.ckpt` every so many steps and at the end, `best.ckpt` when validation improves.
+
+    A step is saved just before the next one begins: then its validation lies behind it, and a resumed run
+    neither repeats nor skips one.
+
+    Args:
+        run: Where to.
+        every: Steps between saves.
+    """
+
+    def __init__(self, run: Run, every: int) -> None:
+        self.run, self.every = run, every
+        self.best: float | None = None
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Save the state after the last step, if it is due."""
+        if trainer.global_step and trainer.global_step % self.every == 0:
+            trainer.save_checkpoint(self.run.last)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Keep the weights that validated best."""
+        value = headline(trainer.callback_metrics)
+        if trainer.state.fn != "fit" or value is None:
+            return
+        if self.best is None or value.item() > self.best:
+            self.best = value.item()
+            trainer.save_checkpoint(self.run.best, weights_only=True)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Save the end; where it was saved already, nothing changes."""
+        trainer.save_checkpoint(self.run.last)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take it up again."""
+        self.best = state["best"]
+
+
+def headline(metrics: Mapping[str, Tensor]) -> Tensor | None:
+    """The validation metric to choose by: larger is better."""
+    return next((metrics[f"val/{name}"] for name in HEADLINE.values() if f"val/{name}" in metrics), None)
+
+
+class Journal(pl.Callback):
+    """Append figures to `metrics.csv` and to every logger; the same rows whether or not a run was interrupted.
+
+    Lightning counts its logging steps anew after a resume and empties its CSV file, so the rows are written
+    here: on a resume they are cut back to the checkpoint's step.
+
+    Args:
+        run: Where to.
+        every: Steps a row; losses are the mean over them.
+    """
+
+    def __init__(self, run: Run, every: int) -> None:
+        self.run, self.every = run, every
+        self.sums: dict[str, Tensor] = {}
+        self.latest: dict[str, float] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Drop what was written after the step from which training goes on."""
+        kept = ["step,name,value"]
+        if self.run.metrics.exists() and trainer.global_step:
+            rows = self.run.metrics.read_text(encoding="utf-8").splitlines()[1:]
+            # the last line may be half a line: it lies after the step that was saved, like all that goes
+            whole = [row for row in rows if row.count(",") == 2]
+            kept += [row for row in whole if int(row.split(",")[0]) <= trainer.global_step]
+        if trainer.is_global_zero:
+            write_text(self.run.metrics, "\n".join(kept) + "\n")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add up on the device, read every `every` steps."""
+        for name, value in outputs.items():
+            value = value.detach().double()
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        if trainer.global_step % self.every == 0:
+            self._write(trainer, {f"train/{k}": v.item() / self.every for k, v in self.sums.items()})
+            self.sums = {}
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Write the validation's figures."""
+        if trainer.state.fn == "fit":
+            self._write(trainer, {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith("val/")})
+
+    def _write(self, trainer: pl.Trainer, figures: Mapping[str, float]) -> None:
+        self.latest |= figures
+        if not trainer.is_global_zero:
+            return
+        with self.run.metrics.open("a", encoding="utf-8") as file:
+            file.writelines(f"{trainer.global_step},{name},{value!r}\n" for name, value in figures.items())
+        for logger in trainer.loggers:
+            logger.log_metrics(dict(figures), step=trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums since the last row."""
+        return {"sums": self.sums}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them up again."""
+        self.sums = dict(state["sums"])

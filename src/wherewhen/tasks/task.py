@@ -1,0 +1,281 @@
+"""The Lightning module: an objective, its pictures, its optimiser and its metrics."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from timm.optim import param_groups_weight_decay
+from torch import Tensor, nn
+
+from wherewhen.encoders import Learner, MetadataEncoder, feature_width
+from wherewhen.encoders.metadata import PARTS, Part
+from wherewhen.errors import UserError
+from wherewhen.loader import LABELLED, NOISE, UNLABELLED, VIEWS, EvalBatch, Patches, StepBatch, mix
+from wherewhen.semi import Algorithm, Average, Clock, MultiLabel, SemiSupervised, SingleLabel, SpatioTemporal
+from wherewhen.semi.objectives import Distance, Geometry, Objective, Supervised
+from wherewhen.tasks.build import Spec, build
+from wherewhen.tasks.evaluation import Evaluation
+from wherewhen.tasks.facts import Facts
+from wherewhen.views import Draws, Views, is_rgb
+
+COSINE = 7 / 16  # FixMatch's schedule: the learning rate ends at cos(7π/16), a fifth of its start
+
+
+@dataclass
+class Teacher:
+    """A teacher that knows where and when (ST-SSL); without one, a learner labels for itself.
+
+    Args:
+        metadata: What it knows: place, time or both; None takes what is known of every training patch.
+        metadata_dropout: Share of training samples whose place or time is hidden from it.
+        distill_weight: λ_D; 0 switches the distillation off, and the student has no token then.
+        distance: Between the tokens of teacher and student.
+        stop_gradient: Keep the distillation from moving the teacher.
+    """
+
+    metadata: list[Part] | None = None
+    metadata_dropout: float = 0.0
+    distill_weight: float = 1.0
+    distance: Distance = "mse"
+    stop_gradient: bool = True
+
+
+class LabelEfficient(pl.LightningModule):
+    """A model trained with few labels, that needs the image alone.
+
+    Args:
+        encoder: Class and arguments; gets `channels` and `image_size` from the data.
+        algorithm: What to do with unlabelled images; None trains on the labelled ones only.
+        teacher: Makes it ST-SSL; needs an algorithm.
+        unlabelled_weight: λ_u.
+        warmup_steps: Before this step only supervised losses count.
+        ema_momentum: Of the averaged weights that are evaluated. 0.999 for long runs; 1 − 10/steps for short.
+        learning_rate: Highest, of AdamW.
+        weight_decay: Of matrices; biases and norms have none.
+        lr_warmup_steps: Linear start of the learning rate.
+        schedule: "cosine" is FixMatch's cos(7πt/16T), "constant" none.
+        crop_ratio: The crop of the views is padded by 1 − this share of the image.
+        operations: Random operations of a strong view.
+        cutout: Largest side of the strong view's cutout, as a share of the image.
+        seed: Of initial weights, views and drop path.
+    """
+
+    def __init__(
+        self,
+        encoder: Spec,
+        algorithm: Spec | None = None,
+        teacher: Teacher | None = None,
+        unlabelled_weight: float = 1.0,
+        warmup_steps: int = 0,
+        ema_momentum: float = 0.999,
+        learning_rate: float = 5e-5,
+        weight_decay: float = 5e-4,
+        lr_warmup_steps: int = 0,
+        schedule: Literal["cosine", "constant"] = "cosine",
+        crop_ratio: float = 0.875,
+        operations: int = 3,
+        cutout: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if teacher is not None and algorithm is None:
+            raise UserError("a teacher needs an algorithm that labels; set model.algorithm, e.g. FixMatch")
+        self.encoder_spec, self.algorithm_spec, self.teacher = encoder, algorithm, teacher
+        self.unlabelled_weight, self.warmup_steps = unlabelled_weight, warmup_steps
+        self.ema_momentum, self.learning_rate, self.weight_decay = ema_momentum, learning_rate, weight_decay
+        self.lr_warmup_steps, self.schedule, self.seed = lr_warmup_steps, schedule, seed
+        self.crop_ratio, self.operations, self.cutout = crop_ratio, operations, cutout
+        self.facts: Facts | None = None
+
+    @property
+    def needs_unlabelled(self) -> bool:
+        """Whether training looks at unlabelled images."""
+        return self.algorithm_spec is not None
+
+    # -- building -------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Build the networks for the data at hand; Lightning calls it before weights are loaded."""
+        if self.facts is None:
+            self.build(self.trainer.datamodule.facts)  # type: ignore[attr-defined]
+
+    def build(self, facts: Facts) -> None:
+        """Build the networks, the objective and the views for data with these facts.
+
+        Raises:
+            UserError: The configuration does not fit the data.
+        """
+        self.facts = facts
+        self.scale = facts.scale()
+        self.views = Views(
+            self.crop_ratio, self.operations, self.cutout, colour=is_rgb([band.name for band in facts.bands])
+        )
+        torch.manual_seed(mix(self.seed, NOISE))
+        self.objective = self._objective(facts)
+
+    def _objective(self, facts: Facts) -> Objective:
+        space = SingleLabel() if facts.label_kind == "one" else MultiLabel()
+        if self.algorithm_spec is None:
+            model = self._learner(facts)
+            return Supervised(model, Average(model, self.ema_momentum), space)
+        algorithm = build(self.algorithm_spec, Algorithm, "wherewhen.semi")
+        if self.teacher is None:
+            model = self._learner(facts)
+            average = Average(model, self.ema_momentum)
+            return SemiSupervised(model, average, algorithm, space, self.unlabelled_weight, self.warmup_steps)
+        model = self._learner(facts, metadata=self._metadata(facts))
+        return SpatioTemporal(
+            model,
+            self._learner(facts, distill=self.teacher.distill_weight > 0),
+            Average(model, self.ema_momentum),
+            algorithm,
+            space,
+            self.unlabelled_weight,
+            self.teacher.distill_weight,
+            self.warmup_steps,
+            self.teacher.distance,
+            self.teacher.stop_gradient,
+        )
+
+    def _learner(
+        self, facts: Facts, metadata: Callable[[int], MetadataEncoder] | None = None, distill: bool = False
+    ) -> Learner:
+        channels = len(facts.bands)
+        encoder = build(
+            self.encoder_spec, nn.Module, "wherewhen.encoders", channels=channels, image_size=facts.image_size
+        )
+        width = feature_width(encoder, channels, facts.image_size)
+        known = metadata(width) if metadata else None
+        return Learner(encoder, width, len(facts.classes), known, distill)
+
+    def _metadata(self, facts: Facts) -> Callable[[int], MetadataEncoder]:
+        assert self.teacher is not None
+        use = self.teacher.metadata or [p for p in PARTS if p in facts.known]
+        if not use:
+            raise UserError(
+                "a teacher needs place or time, and the store knows neither of every training patch; add them "
+                "to the store, set metadata_dropout above 0 and name them, or train without a teacher"
+            )
+        for part in use:
+            if part not in (*facts.known, *facts.partly):
+                raise UserError(f"the store knows the {part} of no training patch; leave {part} out of metadata")
+            if part in facts.partly and not self.teacher.metadata_dropout:
+                raise UserError(
+                    f"the {part} of some training patches is unknown; set metadata_dropout (0.1, say) so that "
+                    f"the teacher learns what unknown means, or leave {part} out of metadata"
+                )
+        dropout = self.teacher.metadata_dropout
+        return lambda width: MetadataEncoder(width, use, dropout)
+
+    # -- training -------------------------------------------------------------------------------
+
+    def training_step(self, batch: StepBatch, batch_idx: int) -> dict[str, Tensor]:
+        """One step; everything random in it is a function of seed, step and slot."""
+        if batch.step != self.global_step:
+            raise RuntimeError(f"batch of step {batch.step} arrived at step {self.global_step}")
+        torch.manual_seed(mix(self.seed, NOISE, batch.step, self.global_rank))
+        images, where, y, geometry = self.pictures(batch)
+        clock = Clock(batch.step, int(self.trainer.estimated_stepping_batches))
+        losses = self.objective(images, where, y, clock, geometry)
+        total = torch.stack(list(losses.values())).sum()
+        shown = {name: value.detach() for name, value in (losses | self.objective.shown).items()}
+        return {"loss": total, **shown}
+
+    def pictures(self, batch: StepBatch) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor, dict[str, Geometry]]:
+        """The views that the objective asks for, ready for its networks, with place, time and labels."""
+        wanted = self.objective.views
+        images: dict[str, Tensor] = {}
+        where: dict[str, Tensor] = {}
+        for stream, patches, weak, strong in (
+            (LABELLED, batch.labelled, "labelled", "labelled_strong"),
+            (UNLABELLED, batch.unlabelled, "weak", "strong"),
+        ):
+            if patches is None:
+                continue
+            unit, draws = self.scale.unit(patches.pixels), self._draws(batch.step, stream, patches)
+            for name, make in ((weak, self.views.weak), (strong, self.views.strong)):
+                if name in wanted:
+                    images[name] = self.scale(make(unit, draws).pixels)
+                    where[name] = patches.where
+        if "blank" in wanted:
+            images["blank"] = self.blank(images["labelled"])
+        if batch.labelled.label is None:
+            raise RuntimeError("labelled patches came without labels")
+        return images, where, batch.labelled.label, {}
+
+    def _draws(self, step: int, stream: int, patches: Patches) -> Draws:
+        """This process's slots of the global batch's draws."""
+        mine, size = len(patches.pixels), patches.pixels.shape[-1]
+        generator = torch.Generator().manual_seed(mix(self.seed, VIEWS, step, stream))
+        start = self.global_rank * mine
+        return self.views.draw(mine * self.trainer.world_size, size, generator)[start : start + mine]
+
+    def blank(self, like: Tensor) -> Tensor:
+        """An image without content, (1, C, H, W): every band at the top of its clip range."""
+        return self.scale(torch.ones_like(like[:1]))
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then let statistics and averages follow, once."""
+        super().optimizer_step(*args, **kwargs)
+        self.objective.after_step()
+
+    def configure_optimizers(self) -> Any:
+        """Fused AdamW over the learners, with the schedule; averages are in no group."""
+        networks = nn.ModuleList(self.objective.learners())
+        groups = param_groups_weight_decay(networks, self.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def rate(self, step: int, total: int) -> float:
+        """The learning rate at a step as a share of the highest."""
+        if step < self.lr_warmup_steps:
+            return step / self.lr_warmup_steps
+        if self.schedule == "constant":
+            return 1.0
+        done = (step - self.lr_warmup_steps) / max(1, total - self.lr_warmup_steps)
+        return math.cos(COSINE * math.pi * done)
+
+    # -- evaluation: images alone ---------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Start afresh."""
+        assert self.facts is not None
+        self.evaluation = Evaluation(self.facts.label_kind, self.facts.classes)
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
+        """Show the kept network the images; place and time are not in the batch."""
+        images = self.scale(self.scale.unit(batch.pixels))
+        blank = self.blank(images) if "blank" in self.objective.views else None
+        self.evaluation.add(self.objective.predict(images, blank), batch.label)
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        """Give the metrics to Lightning, for callbacks such as early stopping."""
+        self.log_dict({f"val/{k}": v for k, v in self.evaluation.metrics().items()}, logger=False)
+
+    # -- checkpoints ----------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the facts beside the weights."""
+        assert self.facts is not None
+        checkpoint["wherewhen"] = {"facts": self.facts.to_dict()}
+
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Refuse weights of another kind of data.
+
+        Raises:
+            UserError: Bands, unit, classes or image size are not those of the training.
+        """
+        if "wherewhen" not in checkpoint:
+            raise UserError("this checkpoint is not one of wherewhen's; give a run's last.ckpt or best.ckpt")
+        if self.facts is not None:
+            trained = Facts.from_dict(checkpoint["wherewhen"]["facts"])
+            trained.accept(self.facts, "the store at hand")

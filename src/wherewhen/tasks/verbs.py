@@ -1,0 +1,138 @@
+"""`wherewhen fit`, `validate` and `test`: LightningCLI's conventions, and a run folder."""
+
+import logging
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from wherewhen import plots
+from wherewhen.errors import UserError
+from wherewhen.files import write_json
+from wherewhen.tasks.data import StoreData
+from wherewhen.tasks.progress import Progress
+from wherewhen.tasks.run import AtomicCheckpoints, Journal, Run, Saving
+from wherewhen.tasks.task import LabelEfficient
+
+# What Lightning says of itself is no news for our users, and its advice is about loaders that ours are not.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+for message in (
+    "does not have many workers",  # plain iterables over a cache: there is nothing to wait for
+    "args parameter is intended to run from within Python",  # and so it is used
+    "in eval mode at the start of training",  # the averaged networks are, always
+    "isinstance\\(treespec, LeafSpec\\)",  # Lightning's own affair, like the next
+    "JSONARGPARSE_DEPRECATION_WARNINGS",
+    "was deprecated in v4.49.0",
+):
+    warnings.filterwarnings("ignore", message=f"[\\s\\S]*{message}")
+
+
+class Cli(LightningCLI):
+    """The parser: `--config FILE`, `--run FOLDER`, `--seed N`, `--model.x`, `--data.y`, `--trainer.z`."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        super().__init__(
+            LabelEfficient,
+            StoreData,
+            args=list(args),
+            run=False,
+            seed_everything_default=False,
+            save_config_callback=None,
+            trainer_defaults={
+                "accelerator": "auto",
+                "enable_checkpointing": False,
+                "num_sanity_val_steps": 0,
+                "enable_model_summary": False,
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Our own keys, and one seed for data and model."""
+        parser.add_argument("--run", default="runs/run", help="folder of this run")
+        parser.add_argument("--seed", type=int, default=0, help="of labels, order, views and weights")
+        parser.add_argument("--log_every", type=int, default=20, help="steps a row in metrics.csv")
+        parser.add_argument("--save_every", type=int, default=200, help="steps between checkpoints")
+        parser.add_argument("--checkpoint", default=None, help="to validate or test; default: the run's last")
+        parser.link_arguments("seed", "data.seed")
+        parser.link_arguments("seed", "model.seed")
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """A trainer with the run folder's journal, checkpoints and logger."""
+        self.run = Run(self.config.run)
+        settings = self.config_init.trainer
+        journal = Journal(self.run, self.config.log_every)
+        callbacks = [*(settings.callbacks or []), journal, Saving(self.run, self.config.save_every)]
+        if settings.enable_progress_bar is not False:
+            callbacks.append(Progress(journal))
+        logger = tensorboard(self.run) if settings.logger is None else settings.logger
+        return super().instantiate_trainer(callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()], **kwargs)
+
+    @property
+    def checkpoint(self) -> str:
+        """The weights to validate or test.
+
+        Raises:
+            UserError: There are none.
+        """
+        path = Path(self.config.checkpoint or self.run.last)
+        if not path.is_file():
+            raise UserError(f"there is no checkpoint {path}; train first: `wherewhen fit --run {self.run.folder} …`")
+        return str(path)
+
+
+def tensorboard(run: Run) -> Any:
+    """A TensorBoard logger where TensorBoard is installed, else none: metrics.csv is always written."""
+    if find_spec("tensorboard") is None:
+        return False
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    return TensorBoardLogger(run.folder, name="tensorboard", version="")
+
+
+def fit(args: Sequence[str]) -> int:
+    """Train, or go on with a training that was interrupted."""
+    cli = Cli(args)
+    if cli.trainer.max_steps < 1:
+        raise UserError("trainer.max_steps is not set; a training is counted in steps: set it to 1 or more")
+    cli.datamodule.setup("fit")
+    cli.run.begin(cli.parser.dump(cli.config, skip_none=False))
+    began, resumed = time.monotonic(), cli.run.last.is_file()
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=str(cli.run.last) if resumed else None)
+    if cli.trainer.interrupted:
+        print(f"stopped at step {cli.trainer.global_step}; the same command goes on from the last checkpoint")
+        return 130
+    if not resumed:
+        seconds = time.monotonic() - began
+        write_json(cli.run.folder / "timing.json", {"seconds": seconds, "steps": cli.trainer.global_step})
+    plots.curves(cli.run.metrics, cli.run.folder / "curves.png")
+    return 0
+
+
+def validate(args: Sequence[str]) -> int:
+    """Print the metrics of the held-out part of the training split."""
+    cli = Cli(args)
+    cli.trainer.validate(cli.model, cli.datamodule, ckpt_path=cli.checkpoint, verbose=False)
+    show(cli.model.evaluation.metrics())
+    return 0
+
+
+def test(args: Sequence[str]) -> int:
+    """Evaluate on the test split, images alone, and write the files that say how it went."""
+    cli = Cli(args)
+    cli.trainer.test(cli.model, cli.datamodule, ckpt_path=cli.checkpoint, verbose=False)
+    evaluation = cli.model.evaluation
+    show(evaluation.write(cli.run.folder, cli.datamodule.test_ids()))
+    if evaluation.kind == "one":
+        plots.confusion(evaluation.confusion().numpy(), evaluation.classes, cli.run.folder / "confusion.png")
+    return 0
+
+
+def show(metrics: Mapping[str, float]) -> None:
+    """Metrics, one a line."""
+    for name, value in metrics.items():
+        print(f"{name:>20} {value:8.3f}")
