@@ -171,7 +171,6 @@ class Steps:
 class EvalBatch(NamedTuple):
     """A batch to evaluate on: the image alone. Place and time are not read."""
 
-    index: Tensor  # (N,) position among the evaluated patches
     pixels: Tensor  # (N, C, S, S) stored numbers, float32
     label: Tensor  # as `Patches.label`
 
@@ -193,4 +192,4 @@ class EvalBatches:
 
     def __iter__(self) -> Iterator[EvalBatch]:
         for index in torch.arange(len(self.labels)).split(self.size):
-            yield EvalBatch(index, self.pixels(index.numpy()), self.labels[index])
+            yield EvalBatch(self.pixels(index.numpy()), self.labels[index])

@@ -7,6 +7,7 @@ sums) comes last and says that the shard is whole. Side files vanish when the st
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ class Shard(NamedTuple):
     rows: pd.DataFrame
     pixels: np.ndarray
     masks: np.ndarray | None = None
-    skipped: list[tuple[str, str]] = []  # noqa: RUF012 - never changed
+    skipped: Sequence[tuple[str, str]] = ()
 
 
 def _side_name(shard: int) -> str:
@@ -61,17 +62,17 @@ def write_shard(folder: Path, number: int, shard: Shard, header: StoreHeader) ->
     where = f"shard {number}"
     _check_arrays(shard, header, where)
     rows = shard.rows.assign(shard=number, row=np.arange(len(shard.rows)))
-    if shard.masks is not None:
-        known = (shard.masks != UNKNOWN).any(axis=(1, 2))
+    masks = shard.masks
+    if masks is not None and len(masks):
+        known = (masks != UNKNOWN).any(axis=(1, 2))
         order = known.cumsum() - 1
         rows = rows.assign(mask_shard=_nullable(np.full(len(rows), number), known), mask_row=_nullable(order, known))
+        masks = masks[known]
     table = to_arrow(rows, patch_schema(header.label_kind))
     check_patches(table, header, where)
-    files: dict[str, FileFacts] = {}
-    if len(rows):
-        files[file_name("pixels", number)] = _save(folder / file_name("pixels", number), shard.pixels)
-    if shard.masks is not None and known.any():
-        files[file_name("masks", number)] = _save(folder / file_name("masks", number), shard.masks[known])
+    files = _save(folder, file_name("pixels", number), shard.pixels)
+    if masks is not None:
+        files |= _save(folder, file_name("masks", number), masks)
     facts = {
         "files": {name: dataclasses.asdict(value) for name, value in files.items()},
         "shape": list(shard.pixels.shape[1:]),
@@ -121,10 +122,14 @@ def _moments_by_use(rows: pd.DataFrame, pixels: np.ndarray) -> dict[str, Any]:
     return {"train": Moments.of(pixels[train]).to_json(), "other": Moments.of(pixels[~train]).to_json()}
 
 
-def _save(path: Path, array: np.ndarray) -> FileFacts:
+def _save(folder: Path, name: str, array: np.ndarray) -> dict[str, FileFacts]:
+    """Write one file, unless it would hold nothing, and tell its facts by its name."""
+    if not len(array):
+        return {}
+    path = folder / name
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
-    return FileFacts(path.stat().st_size, sha256_of(path))
+    return {name: FileFacts(path.stat().st_size, sha256_of(path))}
 
 
 def finish(
@@ -218,8 +223,7 @@ def _write_targets(
         if any(mask.shape != shape or mask.dtype != np.uint8 for mask in masks):
             raise UserError(f"{folder}: masks of targets must be uint8 of shape {shape}, as the patches; convert them")
         for number, start in enumerate(range(0, len(masks), size)):
-            name = file_name("target-masks", number)
-            files[name] = _save(folder / name, np.stack(masks[start : start + size]))
+            files |= _save(folder, file_name("target-masks", number), np.stack(masks[start : start + size]))
         order = known.cumsum() - 1
         targets = targets.assign(mask_shard=_nullable(order // size, known), mask_row=_nullable(order % size, known))
     table = to_arrow(targets, TARGET_SCHEMA)

@@ -133,13 +133,14 @@ def distance_to_nearest(place: np.ndarray, others: np.ndarray, chunk: int = 1024
     if not len(others):
         return np.full(len(place), np.inf)
     here, there = unit_vectors(place), unit_vectors(others)
-    chords = []
+    chords = [np.empty(0)]
     for start in range(0, len(here), chunk):
         part = here[start : start + chunk]
         nearest = there[(part @ there.T).argmax(1)]
         # distance from the chord, not from the cosine, which has no digits left for short ways
         chords.append(np.linalg.norm(part - nearest, axis=1))
-    return 2 * EARTH_RADIUS_KM * np.arcsin((np.concatenate(chords) / 2).clip(0, 1))
+    distance: np.ndarray = 2 * EARTH_RADIUS_KM * np.arcsin((np.concatenate(chords) / 2).clip(0, 1))
+    return distance
 
 
 def unit_vectors(place: np.ndarray) -> np.ndarray:

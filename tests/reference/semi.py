@@ -15,7 +15,7 @@ def softmax(z: np.ndarray) -> np.ndarray:
 
 def cross_entropy(z: np.ndarray, target: int) -> float:
     """Minus the log of the target's probability."""
-    return -math.log(softmax(z)[target])
+    return -math.log(float(softmax(z)[target]))
 
 
 def decisions(a: np.ndarray) -> list[tuple[int, ...]]:
@@ -42,7 +42,7 @@ def fixmatch_label(z_weak: np.ndarray, threshold: list[float]) -> tuple[np.ndarr
 def fixmatch_loss(z_strong: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> float:
     """FixMatch, eq. 4: the mean is over all unlabelled decisions, believed or not."""
     places = decisions(z_strong)
-    return sum(weights[i] * cross_entropy(z_strong[i], int(targets[i])) for i in places) / len(places)
+    return sum(float(weights[i]) * cross_entropy(z_strong[i], int(targets[i])) for i in places) / len(places)
 
 
 def ema(values: list[np.ndarray], start: np.ndarray, momentum: float) -> np.ndarray:

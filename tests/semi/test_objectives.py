@@ -124,7 +124,7 @@ def test_weak_views_and_labels_carry_no_gradient() -> None:
     objective = spatiotemporal(1.0)
     images, where, y = batch(0)
     images["weak"].requires_grad_()
-    sum(objective(images, where, y, Clock(0, 1), {}).values()).backward()  # type: ignore[union-attr]
+    torch.stack(list(objective(images, where, y, Clock(0, 1), {}).values())).sum().backward()
     assert images["weak"].grad is None
 
 
@@ -182,19 +182,21 @@ class Demanding(Algorithm):
 
 def test_an_algorithm_with_state_and_all_views_needs_no_line_in_the_framework() -> None:
     teacher, student = learner(0, metadata=True), learner(1, distill=True)
-    objective = SpatioTemporal(teacher, student, Average(teacher, 0.5), Demanding(), SingleLabel())
+    algorithm = Demanding()
+    objective = SpatioTemporal(teacher, student, Average(teacher, 0.5), algorithm, SingleLabel())
     images, where, y = batch(0)
     extra = torch.randn(4, 3, 8, 8)
     images |= {"labelled_strong": extra, "blank": torch.ones(1, 3, 8, 8)}
     where["labelled_strong"] = where["labelled"]
     losses = objective(images, where, y, Clock(0, 1), {})
     assert {"teacher/fairness", "student/fairness", "student/distill"} <= set(losses)
-    assert objective.algorithm.seen.count == 0  # proposed, not yet kept
+    assert algorithm.seen.count == 0  # proposed, not yet kept
     with torch.no_grad():
         averaged = objective.ema(images["weak"], where["weak"]).logits.softmax(-1).mean(0)
     objective.after_step()
-    torch.testing.assert_close(objective.algorithm.seen.value, 0.5 * averaged + 0.5 / CLASSES)
-    assert objective.student_algorithm.seen.count == 0  # the student does not label
+    torch.testing.assert_close(algorithm.seen.value, 0.5 * averaged + 0.5 / CLASSES)
+    assert objective.policy is not algorithm  # the student has its own state, and it does not label
+    assert objective.policy.state_dict()["seen.count"] == 0
 
     white = objective.student_ema(images["blank"]).logits
     plain = objective.student_ema(images["weak"]).logits

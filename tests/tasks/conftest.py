@@ -40,10 +40,14 @@ def settings(store: Path, **model: Any) -> dict[str, Any]:
     return {
         "model": {
             "encoder": {
-                "class_path": "ViT",
-                "init_args": {"patch_size": 8, "width": 16, "depth": 2, "heads": 2, "drop_path": 0.2},
+                "name": "ViT",
+                "patch_size": 8,
+                "width": 16,
+                "depth": 2,
+                "heads": 2,
+                "drop_path": 0.2,
             },
-            "algorithm": {"class_path": "FixMatch", "init_args": {"threshold": 0.4}},
+            "algorithm": {"name": "FixMatch", "threshold": 0.4},
             "teacher": {"distill_weight": 0.5},
             "ema_momentum": 0.9,
             "learning_rate": 1e-3,

@@ -25,7 +25,7 @@ class Learner(nn.Module):
 
     Args:
         encoder: Any module `(N, C, H, W) -> (N, D)`; or one that also takes a token and returns `Encoded`,
-            and says so with `takes_token = True`.
+            and says so with `takes_token = True` and its `width`.
         width: D.
         classes: K.
         metadata: Makes the learner a teacher: place and time become a token, or, for an encoder that takes
@@ -75,8 +75,8 @@ def feature_width(encoder: nn.Module, channels: int, image_size: int) -> int:
     Raises:
         UserError: It does not turn (1, C, H, W) into (1, D).
     """
-    if (known := getattr(encoder, "out_channels", None)) is not None:
-        return int(known)
+    if getattr(encoder, "takes_token", False):
+        return int(encoder.width)  # type: ignore[arg-type]
     was = encoder.training
     parameter = next(encoder.parameters(), None)
     device = None if parameter is None else parameter.device

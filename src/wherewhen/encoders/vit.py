@@ -59,7 +59,7 @@ class ViT(nn.Module):
             raise UserError(f"image size {image_size} is not a multiple of patch size {patch_size}; change one of them")
         if width % heads:
             raise UserError(f"width {width} is not a multiple of {heads} heads; change one of them")
-        self.out_channels = width
+        self.width = width
         self.vit = VisionTransformer(
             img_size=image_size,
             patch_size=patch_size,

@@ -153,7 +153,8 @@ class StoreData(pl.LightningDataModule):
         return PixelSource(self.opened, rows, self.facts.image_size, self.cache_bytes)
 
     def _where(self, rows: np.ndarray) -> np.ndarray:
-        return np.column_stack((self.opened.place(), self.opened.day()))[rows]
+        where: np.ndarray = np.column_stack((self.opened.place(), self.opened.day()))[rows]
+        return where
 
     def _trainer(self) -> pl.Trainer:
         if self.trainer is None:

@@ -38,9 +38,9 @@ class Progress(TQDMProgressBar):
         parts = (batch.labelled, batch.unlabelled)
         self.images = trainer.world_size * sum(len(part.pixels) for part in parts if part is not None)
 
-    def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, int | str | float]:
+    def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
         """What stands behind the bar."""
-        shown: dict[str, int | str | float] = {
+        shown: dict[str, Any] = {
             name.partition("/")[2]: f"{self.journal.latest[name]:.3g}" for name in SHOWN if name in self.journal.latest
         }
         if self.began is not None and trainer.global_step > self.began[1]:

@@ -80,14 +80,19 @@ def installed(package: str) -> str | None:
 
 def git_revision() -> str | None:
     """The commit of the code that runs, with "+changes" where files differ; None outside a checkout."""
-    here = Path(__file__).parent
     try:
-        ask = {"cwd": here, "capture_output": True, "text": True, "timeout": 10, "check": True}
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()  # type: ignore[call-overload]
-        changes = subprocess.run(["git", "status", "--porcelain", "-uno"], **ask).stdout  # type: ignore[call-overload]
+        commit = ask_git("rev-parse", "HEAD")
+        changes = ask_git("status", "--porcelain", "--untracked-files=no", ".")
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+changes" if changes else "")
+
+
+def ask_git(*words: str) -> str:
+    """What git says of the folder that this code lies in."""
+    here = Path(__file__).parents[1]
+    done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -197,8 +202,16 @@ class Journal(pl.Callback):
             value = value.detach().double()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         if trainer.global_step % self.every == 0:
-            self._write(trainer, {f"train/{k}": v.item() / self.every for k, v in self.sums.items()})
-            self.sums = {}
+            self._flush(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Write what is left when the training does not end on a full row."""
+        self._flush(trainer)
+
+    def _flush(self, trainer: pl.Trainer) -> None:
+        count = trainer.global_step % self.every or self.every
+        self._write(trainer, {f"train/{name}": total.item() / count for name, total in self.sums.items()})
+        self.sums = {}
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Write the validation's figures."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
-from timm.optim import param_groups_weight_decay
+from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
 from wherewhen.encoders import Learner, MetadataEncoder, feature_width
@@ -47,8 +47,8 @@ class LabelEfficient(pl.LightningModule):
     """A model trained with few labels, that needs the image alone.
 
     Args:
-        encoder: Class and arguments; gets `channels` and `image_size` from the data.
-        algorithm: What to do with unlabelled images; None trains on the labelled ones only.
+        encoder: `name` and arguments, e.g. {name: ViT, patch_size: 2}; `channels` and `image_size` come from the data.
+        algorithm: `name` and arguments of what to do with unlabelled images; None trains on the labelled ones only.
         teacher: Makes it ST-SSL; needs an algorithm.
         unlabelled_weight: λ_u.
         warmup_steps: Before this step only supervised losses count.
@@ -98,9 +98,15 @@ class LabelEfficient(pl.LightningModule):
     # -- building -------------------------------------------------------------------------------
 
     def configure_model(self) -> None:
-        """Build the networks for the data at hand; Lightning calls it before weights are loaded."""
+        """Build the networks for the data at hand; Lightning calls it before weights are loaded.
+
+        Networks that were built for a checkpoint are only checked against the data.
+        """
+        at_hand: Facts = self.trainer.datamodule.facts  # type: ignore[attr-defined]
         if self.facts is None:
-            self.build(self.trainer.datamodule.facts)  # type: ignore[attr-defined]
+            self.build(at_hand)
+        else:
+            self.facts.accept(at_hand, "the store at hand")
 
     def build(self, facts: Facts) -> None:
         """Build the networks, the objective and the views for data with these facts.
@@ -215,7 +221,8 @@ class LabelEfficient(pl.LightningModule):
 
     def blank(self, like: Tensor) -> Tensor:
         """An image without content, (1, C, H, W): every band at the top of its clip range."""
-        return self.scale(torch.ones_like(like[:1]))
+        white: Tensor = self.scale(torch.ones_like(like[:1]))
+        return white
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then let statistics and averages follow, once."""
@@ -274,8 +281,16 @@ class LabelEfficient(pl.LightningModule):
         Raises:
             UserError: Bands, unit, classes or image size are not those of the training.
         """
-        if "wherewhen" not in checkpoint:
-            raise UserError("this checkpoint is not one of wherewhen's; give a run's last.ckpt or best.ckpt")
         if self.facts is not None:
-            trained = Facts.from_dict(checkpoint["wherewhen"]["facts"])
-            trained.accept(self.facts, "the store at hand")
+            facts_of(checkpoint).accept(self.facts, "the store at hand")
+
+
+def facts_of(checkpoint: Mapping[str, Any]) -> Facts:
+    """What a checkpoint's networks were built for.
+
+    Raises:
+        UserError: It was not saved by this task.
+    """
+    if "wherewhen" not in checkpoint:
+        raise UserError("this checkpoint is not one of wherewhen's; give a run's last.ckpt or best.ckpt")
+    return Facts.from_dict(checkpoint["wherewhen"]["facts"])

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -15,9 +15,10 @@ from wherewhen import plots
 from wherewhen.errors import UserError
 from wherewhen.files import write_json
 from wherewhen.tasks.data import StoreData
+from wherewhen.tasks.evaluation import Evaluation
 from wherewhen.tasks.progress import Progress
 from wherewhen.tasks.run import AtomicCheckpoints, Journal, Run, Saving
-from wherewhen.tasks.task import LabelEfficient
+from wherewhen.tasks.task import LabelEfficient, facts_of
 
 # What Lightning says of itself is no news for our users, and its advice is about loaders that ours are not.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -57,9 +58,15 @@ class Cli(LightningCLI):
         parser.add_argument("--seed", type=int, default=0, help="of labels, order, views and weights")
         parser.add_argument("--log_every", type=int, default=20, help="steps a row in metrics.csv")
         parser.add_argument("--save_every", type=int, default=200, help="steps between checkpoints")
+        parser.add_argument("--from_scratch", type=bool, default=False, help="true: without the encoder's weights")
         parser.add_argument("--checkpoint", default=None, help="to validate or test; default: the run's last")
         parser.link_arguments("seed", "data.seed")
         parser.link_arguments("seed", "model.seed")
+
+    def before_instantiate_classes(self) -> None:
+        """A recipe that starts from weights can be run without them, but only when told so."""
+        if self.config.from_scratch:
+            self.config.model.encoder["weights"] = None
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A trainer with the run folder's journal, checkpoints and logger."""
@@ -72,17 +79,21 @@ class Cli(LightningCLI):
         logger = tensorboard(self.run) if settings.logger is None else settings.logger
         return super().instantiate_trainer(callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()], **kwargs)
 
-    @property
-    def checkpoint(self) -> str:
-        """The weights to validate or test.
+    def evaluate(self, verb: Literal["validate", "test"]) -> Evaluation:
+        """Validate or test the run's last checkpoint, or the one that `--checkpoint` names.
+
+        The networks are built as they were trained, whatever the store at hand knows of place and time.
 
         Raises:
-            UserError: There are none.
+            UserError: There is no checkpoint, or the store is of another kind.
         """
         path = Path(self.config.checkpoint or self.run.last)
         if not path.is_file():
             raise UserError(f"there is no checkpoint {path}; train first: `wherewhen fit --run {self.run.folder} …`")
-        return str(path)
+        self.model.build(facts_of(AtomicCheckpoints().load_checkpoint(path)))
+        getattr(self.trainer, verb)(self.model, self.datamodule, ckpt_path=str(path), verbose=False)
+        evaluation: Evaluation = self.model.evaluation
+        return evaluation
 
 
 def tensorboard(run: Run) -> Any:
@@ -115,17 +126,14 @@ def fit(args: Sequence[str]) -> int:
 
 def validate(args: Sequence[str]) -> int:
     """Print the metrics of the held-out part of the training split."""
-    cli = Cli(args)
-    cli.trainer.validate(cli.model, cli.datamodule, ckpt_path=cli.checkpoint, verbose=False)
-    show(cli.model.evaluation.metrics())
+    show(Cli(args).evaluate("validate").metrics())
     return 0
 
 
 def test(args: Sequence[str]) -> int:
     """Evaluate on the test split, images alone, and write the files that say how it went."""
     cli = Cli(args)
-    cli.trainer.test(cli.model, cli.datamodule, ckpt_path=cli.checkpoint, verbose=False)
-    evaluation = cli.model.evaluation
+    evaluation = cli.evaluate("test")
     show(evaluation.write(cli.run.folder, cli.datamodule.test_ids()))
     if evaluation.kind == "one":
         plots.confusion(evaluation.confusion().numpy(), evaluation.classes, cli.run.folder / "confusion.png")

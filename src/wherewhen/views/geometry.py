@@ -46,7 +46,7 @@ class Placement(NamedTuple):
     def to_patch(self, points: Tensor, size: int) -> Tensor:
         """Map (N, H, W, 2) positions on the crop to positions on the patch of `size` pixels."""
         sign, shift = self._sign_and_shift(size)
-        canvas = torch.addcmul(shift, sign, points)
+        canvas = (sign * points).add_(shift)
         edge = 1 - 1 / size  # the outermost pixels' centres are the mirrors
         return canvas.clamp(-edge, edge).mul_(2).sub_(canvas)
 
@@ -77,6 +77,13 @@ def take(images: Tensor, sources: Tensor) -> Tensor:
     pixel = rows[:, :, None] * images.shape[-1] + columns[:, None, :]  # (N, H, W)
     index = pixel.flatten(1)[:, None].expand(-1, images.shape[1], -1)
     return images.flatten(2).gather(2, index).view_as(images)
+
+
+def put(images: Tensor, slots: Tensor, values: Tensor) -> None:
+    """Write values (n, C, H, W) into the `slots`, (n,) int64 on the CPU, of images (N, C, H, W), in place."""
+    # One launch on a GPU, plain memory copies on a CPU: there index_copy_ takes four times as long.
+    if len(slots):
+        torch._foreach_copy_([images[slot] for slot in slots.tolist()], list(values.unbind()))
 
 
 def centres(sources: Tensor) -> Tensor:
@@ -134,8 +141,7 @@ def sample(images: Tensor, grid: Tensor) -> Tensor:
 
 def inside(points: Tensor) -> Tensor:
     """Return (N, H, W) bool: which of (N, H, W, 2) positions lie on the picture."""
-    x, y = points.abs().unbind(-1)
-    return (x <= 1) & (y <= 1)
+    return torch.maximum(*points.abs().unbind(-1)) <= 1
 
 
 def resample(mask: Tensor, grid: Tensor, valid: Tensor | None = None, fill: float = -1) -> Tensor:

@@ -2,10 +2,9 @@
 
 Every function takes images (N, C, H, W) float32 in [0, 1] and one value a sample, (N,), and returns new
 images of the same shape, type and range. Definitions are those of Pillow's ImageOps and ImageEnhance,
-band by band; they differ in three places. Values stay float32 where Pillow rounds to 8 bits (posterize and
-equalize round first, as they must). `contrast` fades each band towards its own mean, Pillow all bands
-towards the mean grey, which has no meaning for thirteen bands. `solarize` and `autocontrast` take no integer
-look-up table.
+band by band, with two differences. Values stay float32 where Pillow rounds to 8 bits (posterize and equalize
+round first, as they must). `contrast` fades each band towards its own mean, Pillow all bands towards the
+mean grey, which has no meaning for thirteen bands.
 """
 
 from collections.abc import Callable
@@ -112,7 +111,9 @@ def sharpness(images: Tensor, factor: Tensor) -> Tensor:
 
 def solarize(images: Tensor, threshold: Tensor) -> Tensor:
     """Invert values that are not below the threshold."""
-    return torch.where(images < _per_sample(threshold), images, 1 - images)
+    # Compared into float32: several times faster than a choice by a mask, and exact: |1 − x| or |0 − x|.
+    inverted = torch.ge(images, _per_sample(threshold), out=torch.empty_like(images))
+    return inverted.sub_(images).abs_()
 
 
 def _per_sample(value: Tensor) -> Tensor:
@@ -120,7 +121,7 @@ def _per_sample(value: Tensor) -> Tensor:
 
 
 def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
-    return torch.lerp(other.expand_as(images), images, _per_sample(factor)).clamp_(0, 1)
+    return (images - other).mul_(_per_sample(factor)).add_(other).clamp_(0, 1)
 
 
 def _levels(images: Tensor) -> Tensor:

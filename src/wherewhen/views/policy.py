@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from wherewhen.errors import UserError
-from wherewhen.views.geometry import OUTSIDE, Placement, affine, centres, inside, paint, sample, take, warp
+from wherewhen.views.geometry import OUTSIDE, Placement, affine, centres, inside, paint, put, sample, take, warp
 from wherewhen.views.photometry import PHOTOMETRIC, check_colour
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -207,13 +207,14 @@ class Views:
         grid.masked_fill_(~valid[..., None], OUTSIDE)
 
         moves = torch.isin(draws.operation, torch.tensor([NAMES.index(name) for name in GEOMETRIC])).any(1)
-        still, moved = (_to(slots.nonzero()[:, 0], images.device) for slots in (~moves, moves))
-        sources = _to(placement.sources(draws.size)[~moves], images.device)
-        sampled = sample(images.index_select(0, moved), grid[moved])
-        paint(sampled, ~valid[moved], self.fill)
+        still, moved = (~moves).nonzero()[:, 0], moves.nonzero()[:, 0]
+        here, there = _to(still, images.device), _to(moved, images.device)
+        sources = _to(placement.sources(draws.size)[still], images.device)
+        sampled = sample(images.index_select(0, there), grid[there])
+        paint(sampled, ~valid[there], self.fill)
         pixels = torch.empty_like(images, memory_format=torch.contiguous_format)
-        pixels.index_copy_(0, still, take(images.index_select(0, still), sources))
-        pixels.index_copy_(0, moved, sampled)
+        put(pixels, still, take(images.index_select(0, here), sources))
+        put(pixels, moved, sampled)
         return View(pixels, grid, valid)
 
 
@@ -226,9 +227,8 @@ def _photometric(pixels: Tensor, draws: Draws) -> None:
     """Apply every sample's photometric operations in their order, in place."""
     for operation, value in zip(draws.operation.unbind(1), draws.value.unbind(1), strict=True):
         for name, slots in _by_operation(operation):
-            index = _to(slots, pixels.device)
-            changed = PHOTOMETRIC[name].apply(pixels.index_select(0, index), _to(value[slots], pixels.device))
-            pixels.index_copy_(0, index, changed)
+            images = pixels.index_select(0, _to(slots, pixels.device))
+            put(pixels, slots, PHOTOMETRIC[name].apply(images, _to(value[slots], pixels.device)))
 
 
 def _by_operation(operation: Tensor) -> Iterator[tuple[str, Tensor]]:

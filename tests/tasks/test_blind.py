@@ -1,0 +1,54 @@
+"""The student needs the image alone: nothing that `test` writes depends on place and time."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tasks.conftest import settings, write_config
+from wherewhen.cli import main
+from wherewhen.store import PatchStore
+
+WRITTEN = ("test.json", "test_predictions.csv", "confusion.png")
+
+
+def permuted(arrays: dict[str, np.ndarray]) -> None:
+    order = np.random.default_rng(0).permutation(len(arrays["place"]))
+    arrays["place"], arrays["time"] = arrays["place"][order], arrays["time"][order]
+
+
+def nonsense(arrays: dict[str, np.ndarray]) -> None:
+    arrays["place"][:] = (-89.0, 179.0)
+    arrays["time"][:] = np.datetime64("1901-01-01", "ns")
+
+
+def removed(arrays: dict[str, np.ndarray]) -> None:
+    arrays["place"][:] = np.nan
+    arrays["time"][:] = np.datetime64("NaT", "ns")
+
+
+def rewritten(source: Path, change: Callable[[dict[str, np.ndarray]], None]) -> None:
+    """The same store at the same path, with other metadata."""
+    store = PatchStore.open(source)
+    arrays = {name: values.copy() for name, values in store.to_arrays().items()}
+    change(arrays)
+    header, pixels = store.header, arrays.pop("pixels")
+    shutil.rmtree(source)
+    PatchStore.from_arrays(source, pixels, bands=header.bands, classes=header.classes, **arrays)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("change", [permuted, nonsense, removed], ids=lambda f: f.__name__)
+def test_what_test_writes_is_byte_equal_under_false_metadata(
+    store: Path, tmp_path: Path, change: Callable[[dict[str, np.ndarray]], None]
+) -> None:
+    config = write_config(tmp_path / "config.yaml", settings(store))
+    words = ["--config", str(config), "--run", str(tmp_path / "run")]
+    assert main(["fit", *words]) == 0
+    assert main(["test", *words]) == 0
+    before = {name: (tmp_path / "run" / name).read_bytes() for name in WRITTEN}
+    rewritten(store, change)
+    assert main(["test", *words]) == 0
+    assert {name: (tmp_path / "run" / name).read_bytes() for name in WRITTEN} == before
+    assert len(before["test_predictions.csv"].splitlines()) == 1 + 18

@@ -1,0 +1,180 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.tasks.conftest import make_store, settings, write_config
+from wherewhen.cli import main
+from wherewhen.loader import Steps
+from wherewhen.tasks.task import LabelEfficient, Teacher
+from wherewhen.tasks.verbs import Cli
+
+DATES = np.datetime64("NaT", "ns")
+
+
+def run(tmp_path: Path, config: dict[str, Any], verb: str = "fit", name: str = "run") -> int:
+    path = write_config(tmp_path / f"{name}.yaml", config)
+    return main([verb, "--config", str(path), "--run", str(tmp_path / name)])
+
+
+def test_fit_and_test_leave_the_run_folder_as_documented(store: Path, tmp_path: Path) -> None:
+    config = settings(store)
+    config["trainer"].pop("logger")
+    assert run(tmp_path, config) == 0
+    assert run(tmp_path, config, "test") == 0
+    assert run(tmp_path, config, "validate") == 0
+    names = {p.name for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    assert {
+        "config.yaml", "environment.json", "metrics.csv", "timing.json", "curves.png", "last.ckpt", "best.ckpt",
+        "test.json", "test_predictions.csv", "confusion.png",
+    } <= names  # fmt: skip
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    rows = (tmp_path / "run" / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[0] == "step,name,value"
+    assert {int(r.split(",")[0]) for r in rows[1:] if ",train/loss," in r} == {2, 4, 6, 8, 10, 12}
+    assert {int(r.split(",")[0]) for r in rows[1:] if ",val/accuracy," in r} == {4, 8, 12}
+
+
+def test_the_resolved_config_repeats_the_run(store: Path, tmp_path: Path) -> None:
+    assert run(tmp_path, settings(store)) == 0
+    resolved = tmp_path / "run" / "config.yaml"
+    assert main(["fit", "--config", str(resolved), "--run", str(tmp_path / "again")]) == 0
+    first, second = (tmp_path / name / "metrics.csv" for name in ("run", "again"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_flag_beats_the_file(store: Path, tmp_path: Path) -> None:
+    path = write_config(tmp_path / "config.yaml", settings(store))
+    cli = Cli(["--config", str(path), "--model.algorithm.threshold", "0.8", "--seed", "3"])
+    assert cli.model.algorithm_spec["threshold"] == 0.8
+    assert cli.model.seed == cli.datamodule.seed == 3
+
+
+@pytest.mark.parametrize("teacher", [True, False])
+def test_averages_are_in_no_optimiser_group_and_every_learner_is(store: Path, tmp_path: Path, teacher: bool) -> None:
+    config = settings(store)
+    if not teacher:
+        del config["model"]["teacher"]
+    path = write_config(tmp_path / "config.yaml", config)
+    cli = Cli(["--config", str(path), "--run", str(tmp_path / "run")])
+    cli.trainer.fit(cli.model, cli.datamodule)
+    optimised = {id(p) for group in cli.trainer.optimizers[0].param_groups for p in group["params"]}
+    learned = {id(p) for m in cli.model.objective.learners() for p in m.parameters()}
+    assert optimised == learned
+    assert len(learned) == sum(p.requires_grad for p in cli.model.parameters())
+
+
+def test_all_methods_get_the_same_labelled_pictures(store: Path, tmp_path: Path) -> None:
+    """Common random numbers: methods are compared on one set of labels, one order, one set of draws."""
+    seen = []
+    for changes in ({"algorithm": None, "teacher": None}, {"teacher": None}, {}):
+        path = write_config(tmp_path / "config.yaml", settings(store, **changes))
+        cli = Cli(["--config", str(path), "--run", str(tmp_path / "run")])
+        cli.trainer.fit(cli.model, cli.datamodule)
+        loader = cli.datamodule.train_dataloader()
+        seen.append(cli.model.pictures(next(iter(Steps(loader.batches, lambda: 5))))[0]["labelled"])
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0], seen[2])
+
+
+def test_many_labels_train_and_are_evaluated(tmp_path: Path) -> None:
+    labels = (np.random.default_rng(0).random((60, 3)) < 0.4).astype(np.int64)
+    labels[:, 0] |= labels.sum(1) == 0
+    store = make_store(tmp_path / "store", labels=labels).path
+    config = settings(store)
+    config["model"]["algorithm"]["threshold"] = [0.95, 0.7]
+    config["data"]["label_share"] = 0.2
+    del config["data"]["labels_per_class"]
+    assert run(tmp_path, config) == 0
+    assert run(tmp_path, config, "test") == 0
+    assert '"map_macro"' in (tmp_path / "run" / "test.json").read_text(encoding="utf-8")
+    assert ",val/map_macro," in (tmp_path / "run" / "metrics.csv").read_text(encoding="utf-8")
+
+
+def test_learning_rate_follows_the_recipe() -> None:
+    task = LabelEfficient({}, lr_warmup_steps=10)
+    assert [task.rate(step, 110) for step in (0, 5, 10)] == [0, 0.5, 1]
+    assert task.rate(110, 110) == pytest.approx(np.cos(7 * np.pi / 16))
+    assert task.rate(60, 110) == pytest.approx(np.cos(7 * np.pi / 32))
+    assert LabelEfficient({}, schedule="constant").rate(90, 110) == 1
+
+
+def teacher_without(parts: str, **overrides: Any) -> dict[str, Any]:
+    return {"place": np.full((60, 2), np.nan)} if parts == "place" else overrides
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "overrides", "words"),
+    [
+        ({"teacher": {"metadata": ["time"]}}, {}, {"time": None}, "the time of no training patch"),
+        ({}, {}, {"time": None, "place": None}, "neither"),
+        ({"algorithm": None}, {}, {}, "model.algorithm"),
+        ({"algorithm": {"name": "FlexMatch"}}, {}, {}, "FixMatch"),
+        ({"algorithm": {"name": "FixMatch", "tau": 1}}, {}, {}, "threshold"),
+        ({"algorithm": {"name": "SingleLabel"}}, {}, {}, "no Algorithm"),
+        ({"encoder": {"name": "ViT", "patch_size": 5}}, {}, {}, "patch size 5"),
+        ({}, {"labels_per_class": 99}, {}, "99 labels"),
+        ({}, {"label_share": 0.5}, {}, "label budget is one"),
+        ({}, {"validation": 1.5}, {}, "validation share 1.5"),
+        ({}, {"store": "nowhere"}, {}, "nowhere"),
+        ({}, {"block_km": 50.0, "gap_km": 5000.0}, {}, "smaller"),
+    ],
+)
+def test_mistakes_are_named_before_long_work_starts(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    model: dict[str, Any],
+    data: dict[str, Any],
+    overrides: dict[str, Any],
+    words: str,
+) -> None:
+    store = make_store(tmp_path / "store", **overrides).path
+    config = settings(store, **model)
+    config["data"] |= data
+    assert run(tmp_path, config) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_partly_known_time_asks_for_metadata_dropout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    time = np.full(60, np.datetime64("2020-06-01T10:00", "ns"))
+    time[::7] = DATES
+    store = make_store(tmp_path / "store", time=time).path
+    teacher = {"metadata": ["place", "time"], "distill_weight": 0.5}
+    assert run(tmp_path, settings(store, teacher=teacher)) == 2
+    assert "metadata_dropout" in capsys.readouterr().err
+    assert run(tmp_path, settings(store, teacher=teacher | {"metadata_dropout": 0.2}), name="again") == 0
+    assert "nan" not in (tmp_path / "again" / "metrics.csv").read_text(encoding="utf-8")
+
+
+def test_a_model_refuses_a_store_in_another_unit(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from wherewhen.bands import load_sensor
+
+    assert run(tmp_path, settings(store)) == 0
+    other = make_store(tmp_path / "other", bands=load_sensor("sentinel2_l1c").bands[:3]).path
+    path = write_config(tmp_path / "config.yaml", settings(other))
+    checkpoint = str(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert main(["test", "--config", str(path), "--run", str(tmp_path / "b"), "--checkpoint", checkpoint]) == 2
+    assert "bands red, green, blue" in capsys.readouterr().err
+
+
+def test_an_encoder_of_ones_own_trains_by_its_import_path(store: Path, tmp_path: Path) -> None:
+    encoder = {"name": "tests.encoders.test_learner.Plain"}
+    config = settings(store, encoder=encoder, teacher={"distill_weight": 0.0})
+    assert run(tmp_path, config) == 0
+
+
+def test_teacher_defaults_to_what_is_known(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", time=None).path
+    path = write_config(tmp_path / "config.yaml", settings(store))
+    cli = Cli(["--config", str(path), "--run", str(tmp_path / "run")])
+    cli.datamodule.setup()
+    cli.model.build(cli.datamodule.facts)
+    assert cli.model.teacher == Teacher(distill_weight=0.5)
+    metadata = next(iter(cli.model.objective.learners())).metadata
+    assert metadata is not None
+    assert metadata.use == ("place",)
