@@ -101,10 +101,6 @@ def test_learning_rate_follows_the_recipe() -> None:
     assert LabelEfficient({}, schedule="constant").rate(90, 110) == 1
 
 
-def teacher_without(parts: str, **overrides: Any) -> dict[str, Any]:
-    return {"place": np.full((60, 2), np.nan)} if parts == "place" else overrides
-
-
 @pytest.mark.parametrize(
     ("model", "data", "overrides", "words"),
     [
@@ -160,6 +156,17 @@ def test_a_model_refuses_a_store_in_another_unit(
     checkpoint = str(tmp_path / "run" / "checkpoints" / "last.ckpt")
     assert main(["test", "--config", str(path), "--run", str(tmp_path / "b"), "--checkpoint", checkpoint]) == 2
     assert "bands red, green, blue" in capsys.readouterr().err
+
+
+def test_a_changed_byte_is_found_before_training(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = store / "pixels-00000.npy"
+    content = bytearray(shard.read_bytes())
+    content[-100] ^= 1
+    shard.write_bytes(content)
+    assert run(tmp_path, settings(store)) == 2
+    assert "pixels-00000.npy" in capsys.readouterr().err
 
 
 def test_an_encoder_of_ones_own_trains_by_its_import_path(store: Path, tmp_path: Path) -> None:

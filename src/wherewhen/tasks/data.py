@@ -13,6 +13,8 @@ from wherewhen.semi import UNKNOWN
 from wherewhen.store import PatchStore
 from wherewhen.tasks.facts import Facts
 
+VERIFIED_BYTES = 2 << 30  # checksums of a store up to this size are read before every run: a second or two
+
 
 class StoreData(pl.LightningDataModule):
     """Batches from a `PatchStore`.
@@ -65,6 +67,8 @@ class StoreData(pl.LightningDataModule):
         if hasattr(self, "opened"):
             return
         self.opened = PatchStore.open(self.path)
+        if sum(facts.bytes for facts in self.opened.header.files.values()) <= VERIFIED_BYTES:
+            self.opened.verify()
         if self.opened.label_kind not in ("one", "many"):
             raise UserError(f"{self.path} has no labels, so nothing can be trained or tested on it")
         self.labels = self.opened.labels()

@@ -87,7 +87,7 @@ class Cover:
     coast: tuple[float, float] = (1.5, 0.12)  # water near the coast: bonus, width in units of `land`
     sharpness: float = 1.6
     neighbours: float = 0.7  # exponent on the probabilities for a patch's other parcels
-    main_share: tuple[float, float] = (0.75, 0.98)
+    main_share: tuple[float, float] = (0.78, 0.98)
     calibration_sites: int = 4096
     calibration_rounds: int = 60
 
@@ -159,14 +159,14 @@ class Layout:
     textures: dict[str, Texture] = field(
         default_factory=lambda: {
             "water": Texture(0.0, 0.05, 0.0),
-            "broadleaf": Texture(0.17, 0.23, 0.5),
-            "conifer": Texture(0.14, 0.16, 0.35),
-            "grassland": Texture(0.18, 0.09, 0.88),
-            "cereal": Texture(0.32, 0.19, 0.88),
-            "summer crop": Texture(0.34, 0.17, 0.88),
-            "vineyard": Texture(0.75, 0.24, 0.8),
-            "grove": Texture(0.75, 0.20, 0.6),
-            "heath": Texture(0.50, 0.15, 0.75),
+            "broadleaf": Texture(0.20, 0.26, 0.5),
+            "conifer": Texture(0.17, 0.19, 0.35),
+            "grassland": Texture(0.22, 0.12, 0.85),
+            "cereal": Texture(0.36, 0.22, 0.85),
+            "summer crop": Texture(0.38, 0.20, 0.85),
+            "vineyard": Texture(0.80, 0.28, 0.75),
+            "grove": Texture(0.80, 0.24, 0.6),
+            "heath": Texture(0.55, 0.18, 0.7),
             "town": Texture(0.65, 0.20, 0.6),
         }
     )
@@ -197,7 +197,7 @@ class Air:
     lowest_sun: float = 0.17  # sine of the sun's height below which nothing is acquired
     clear_floor: float = 0.25
     clear_power: float = 1.5
-    gain: float = 0.20
+    gain: float = 0.22
     haze: float = 0.03
     cloud_chance: float = 0.10
     noise: float = 0.002
