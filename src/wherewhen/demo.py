@@ -78,6 +78,7 @@ def train(method: str, seed: int, configs: Path, store: Path, out: Path) -> dict
         "method": method,
         "seed": seed,
         "run": run.name,
+        "labels": len((run / "labelled.csv").read_text(encoding="utf-8").splitlines()) - 1,
         "accepted": accepted(run / "metrics.csv"),
         "seconds": timing.get("seconds"),
         **{name: test[name] for name in ("images", "accuracy", "balanced_accuracy", "calibration_error")},
@@ -110,8 +111,9 @@ def table(kind: str, rows: Sequence[dict[str, Any]]) -> str:
         "eurosat": "EuroSAT RGB, split of the literature",
     }[kind]
     seeds = sorted({row["seed"] for row in rows})
+    first = rows[0]
     lines = [
-        f"{title}: {rows[0]['images']} test images, 40 labels, seeds {', '.join(map(str, seeds))}.",
+        f"{title}: {first['images']} test images, {first['labels']} labels, seeds {', '.join(map(str, seeds))}.",
         "",
         "| method | accuracy (%) | balanced (%) | calibration error | pseudo-labels accepted | seconds |",
         "|---|---|---|---|---|---|",

@@ -8,6 +8,7 @@ import torch
 from tests.tasks.conftest import make_store, settings, write_config
 from wherewhen.cli import main
 from wherewhen.loader import Steps
+from wherewhen.store import PatchStore
 from wherewhen.tasks.task import LabelEfficient, Teacher
 from wherewhen.tasks.verbs import Cli
 
@@ -27,7 +28,7 @@ def test_fit_and_test_leave_the_run_folder_as_documented(store: Path, tmp_path: 
     assert run(tmp_path, config, "validate") == 0
     names = {p.name for p in (tmp_path / "run").rglob("*") if p.is_file()}
     assert {
-        "config.yaml", "environment.json", "metrics.csv", "timing.json", "curves.png", "last.ckpt", "best.ckpt",
+        "config.yaml", "environment.json", "labelled.csv", "metrics.csv", "timing.json", "curves.png", "last.ckpt", "best.ckpt",
         "test.json", "test_predictions.csv", "confusion.png",
     } <= names  # fmt: skip
     assert any(name.startswith("events.out.tfevents") for name in names)
@@ -35,6 +36,10 @@ def test_fit_and_test_leave_the_run_folder_as_documented(store: Path, tmp_path: 
     assert rows[0] == "step,name,value"
     assert {int(r.split(",")[0]) for r in rows[1:] if ",train/loss," in r} == {2, 4, 6, 8, 10, 12}
     assert {int(r.split(",")[0]) for r in rows[1:] if ",val/accuracy," in r} == {4, 8, 12}
+    labelled = (tmp_path / "run" / "labelled.csv").read_text(encoding="utf-8").splitlines()
+    assert len(labelled) == 1 + 2 * 3
+    table = PatchStore.open(store).table.set_index("id")
+    assert set(table.loc[labelled[1:], "split"]) == {"train"}
 
 
 def test_the_resolved_config_repeats_the_run(store: Path, tmp_path: Path) -> None:
@@ -167,6 +172,18 @@ def test_a_changed_byte_is_found_before_training(
     shard.write_bytes(content)
     assert run(tmp_path, settings(store)) == 2
     assert "pixels-00000.npy" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_clear_error(
+    store: Path, tmp_path: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = {"name": "ViT", "patch_size": 8, "width": 64, "depth": 4, "heads": 2}
+    path = write_config(tmp_path / "config.yaml", settings(store, encoder=wide))
+    assert main(["fit", "--config", str(path), "--run", str(small_disk / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "cannot write" in error
+    assert "Traceback" not in error
+    assert not list((small_disk / "run" / "checkpoints").iterdir())
 
 
 def test_an_encoder_of_ones_own_trains_by_its_import_path(store: Path, tmp_path: Path) -> None:

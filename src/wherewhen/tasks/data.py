@@ -108,6 +108,10 @@ class StoreData(pl.LightningDataModule):
         """Ids in the order of the test batches."""
         return list(self.ids[self.test_rows])
 
+    def labelled_ids(self) -> list[str]:
+        """Ids of the patches whose label training may see."""
+        return list(self.ids[self.train_rows[self.labelled]])
+
     def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if self.block_km is not None:
             train, test = splits.spatial_blocks(

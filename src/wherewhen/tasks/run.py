@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from wherewhen.errors import UserError
-from wherewhen.files import atomic_path, remove_leftovers, write_json, write_text
+from wherewhen.files import atomic_path, cannot_write, remove_leftovers, write_json, write_text
 from wherewhen.tasks.evaluation import HEADLINE
 
 NAMED = ("wherewhen", "torch", "timm", "lightning", "torchmetrics", "numpy", "pandas", "pyarrow")
@@ -35,11 +35,12 @@ class Run:
         self.folder = Path(folder)
         self.config = self.folder / "config.yaml"
         self.metrics = self.folder / "metrics.csv"
+        self.labelled = self.folder / "labelled.csv"
         self.last = self.folder / "checkpoints" / "last.ckpt"
         self.best = self.folder / "checkpoints" / "best.ckpt"
 
-    def begin(self, config: str) -> None:
-        """Take the folder for a training with this configuration, new or interrupted.
+    def begin(self, config: str, labelled: Sequence[str]) -> None:
+        """Take the folder for a training with this configuration and these labelled ids, new or interrupted.
 
         Raises:
             UserError: The folder holds a run with other settings.
@@ -54,6 +55,7 @@ class Run:
             remove_leftovers(folder)
         write_text(self.config, config)
         write_json(self.folder / "environment.json", environment())
+        write_text(self.labelled, "\n".join(["id", *labelled]) + "\n")
 
 
 def environment() -> dict[str, Any]:
@@ -99,9 +101,16 @@ class AtomicCheckpoints(TorchCheckpointIO):
     """Checkpoints that are whole or absent, and never run code when they are read."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write beside, then move into place."""
+        """Write beside, then move into place.
+
+        Raises:
+            UserError: The disk is full, or the folder cannot be written to.
+        """
         with atomic_path(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+            try:
+                torch.save(checkpoint, temporary)
+            except RuntimeError as error:  # how torch says that a file could not be written
+                raise cannot_write(Path(path), OSError(str(error))) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> Any:
         """Read tensors and plain values.
@@ -222,8 +231,11 @@ class Journal(pl.Callback):
         self.latest |= figures
         if not trainer.is_global_zero:
             return
-        with self.run.metrics.open("a", encoding="utf-8") as file:
-            file.writelines(f"{trainer.global_step},{name},{value!r}\n" for name, value in figures.items())
+        try:
+            with self.run.metrics.open("a", encoding="utf-8") as file:
+                file.writelines(f"{trainer.global_step},{name},{value!r}\n" for name, value in figures.items())
+        except OSError as error:
+            raise cannot_write(self.run.metrics, error) from error
         for logger in trainer.loggers:
             logger.log_metrics(dict(figures), step=trainer.global_step)
 

@@ -111,7 +111,7 @@ def fit(args: Sequence[str]) -> int:
     if cli.trainer.max_steps < 1:
         raise UserError("trainer.max_steps is not set; a training is counted in steps: set it to 1 or more")
     cli.datamodule.setup("fit")
-    cli.run.begin(cli.parser.dump(cli.config, skip_none=False))
+    cli.run.begin(cli.parser.dump(cli.config, skip_none=False), cli.datamodule.labelled_ids())
     began, resumed = time.monotonic(), cli.run.last.is_file()
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=str(cli.run.last) if resumed else None)
     if cli.trainer.interrupted:

@@ -87,7 +87,7 @@ class Cover:
     coast: tuple[float, float] = (1.5, 0.12)  # water near the coast: bonus, width in units of `land`
     sharpness: float = 1.6
     neighbours: float = 0.7  # exponent on the probabilities for a patch's other parcels
-    main_share: tuple[float, float] = (0.78, 0.98)
+    main_share: tuple[float, float] = (0.82, 0.98)
     calibration_sites: int = 4096
     calibration_rounds: int = 60
 
@@ -147,7 +147,11 @@ class Layout:
             "cereal": ({"tramlines": 0.9, "broad": 0.25}, {"tramlines": 0.6, "mottle": 0.4}),
             "summer crop": ({"headland": 0.9, "broad": 0.7}, {"headland": 0.9, "rows": 0.35, "broad": 0.4}),
             "vineyard": ({"rows": 1.0, "mottle": 0.2}, {"curves": 1.0, "mottle": 0.2}, {"rows": 0.7, "clumps": 0.3}),
-            "grove": ({"lattice": 0.9, "mottle": 0.2}, {"lattice": 0.7, "clumps": 0.3}, {"avenues": 0.9, "mottle": 0.3}),
+            "grove": (
+                {"lattice": 0.9, "mottle": 0.2},
+                {"lattice": 0.7, "clumps": 0.3},
+                {"avenues": 0.9, "mottle": 0.3},
+            ),
             "heath": ({"clumps": 1.0}, {"clumps": 0.6, "stands": 0.5}, {"curves": 0.5, "clumps": 0.6}),
             "town": (
                 {"blocks": 1.0, "needles": 0.3},
@@ -198,8 +202,8 @@ class Air:
     clear_floor: float = 0.25
     clear_power: float = 1.5
     gain: float = 0.22
-    haze: float = 0.03
-    cloud_chance: float = 0.10
+    haze: float = 0.022
+    cloud_chance: float = 0.08
     noise: float = 0.002
     years: tuple[int, ...] = (2018, 2019)
     period_gap: int = 5
