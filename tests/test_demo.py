@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,13 @@ def test_eurosat_and_its_places_belong_together(capsys: pytest.CaptureFixture[st
 
 
 def test_the_table_says_means_and_deviations() -> None:
-    same = {"labels": 40, "images": 7, "balanced_accuracy": 40.0, "calibration_error": 0.1, "seconds": 10.0}
+    same: dict[str, Any] = {
+        "labels": 40,
+        "images": 7,
+        "balanced_accuracy": 40.0,
+        "calibration_error": 0.1,
+        "seconds": 10.0,
+    }
     rows = [
         same | {"method": m, "seed": s, "accuracy": 50.0 + 2 * s, "accepted": None if m == "supervised" else 0.5}
         for m in demo.METHODS

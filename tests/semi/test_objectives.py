@@ -58,7 +58,7 @@ def train(objective: Any, steps: int = 20) -> list[dict[str, float]]:
     for step in range(steps):
         torch.manual_seed(step)
         images, where, y = batch(step)
-        losses = objective(images, where, y, Clock(step, steps), {})
+        losses = objective(images, where, y, Clock(step, steps))
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
@@ -105,7 +105,7 @@ def test_the_teacher_depends_on_where_and_the_student_does_not() -> None:
 def test_the_gradient_stop_keeps_the_distillation_from_the_teacher(stop: bool) -> None:
     objective = spatiotemporal(1.0, stop_gradient=stop)
     images, where, y = batch(0)
-    objective(images, where, y, Clock(0, 1), {})["student/distill"].backward()
+    objective(images, where, y, Clock(0, 1))["student/distill"].backward()
     moved = any(p.grad is not None and p.grad.abs().max() > 0 for p in objective.model.parameters())
     assert moved is not stop
     assert any(p.grad is not None and p.grad.abs().max() > 0 for p in objective.student.parameters())
@@ -124,15 +124,15 @@ def test_weak_views_and_labels_carry_no_gradient() -> None:
     objective = spatiotemporal(1.0)
     images, where, y = batch(0)
     images["weak"].requires_grad_()
-    torch.stack(list(objective(images, where, y, Clock(0, 1), {}).values())).sum().backward()
+    torch.stack(list(objective(images, where, y, Clock(0, 1)).values())).sum().backward()
     assert images["weak"].grad is None
 
 
 def test_warm_up_leaves_the_supervised_loss_alone() -> None:
     objective = spatiotemporal(1.0, warmup_steps=5, unlabelled_weight=2.0)
     images, where, y = batch(0)
-    before = objective(images, where, y, Clock(4, 10), {})
-    after = objective(images, where, y, Clock(5, 10), {})
+    before = objective(images, where, y, Clock(4, 10))
+    after = objective(images, where, y, Clock(5, 10))
     assert {k for k, v in before.items() if v.item() > 0} == {"teacher/supervised", "student/supervised"}
     assert after["teacher/unlabelled"] > 0
     assert after["student/distill"] > 0
@@ -188,7 +188,7 @@ def test_an_algorithm_with_state_and_all_views_needs_no_line_in_the_framework() 
     extra = torch.randn(4, 3, 8, 8)
     images |= {"labelled_strong": extra, "blank": torch.ones(1, 3, 8, 8)}
     where["labelled_strong"] = where["labelled"]
-    losses = objective(images, where, y, Clock(0, 1), {})
+    losses = objective(images, where, y, Clock(0, 1))
     assert {"teacher/fairness", "student/fairness", "student/distill"} <= set(losses)
     assert algorithm.seen.count == 0  # proposed, not yet kept
     with torch.no_grad():

@@ -28,7 +28,8 @@ def test_fit_and_test_leave_the_run_folder_as_documented(store: Path, tmp_path: 
     assert run(tmp_path, config, "validate") == 0
     names = {p.name for p in (tmp_path / "run").rglob("*") if p.is_file()}
     assert {
-        "config.yaml", "environment.json", "labelled.csv", "metrics.csv", "timing.json", "curves.png", "last.ckpt", "best.ckpt",
+        "config.yaml", "environment.json", "labelled.csv", "metrics.csv", "timing.json", "curves.png",
+        "last.ckpt", "best.ckpt",
         "test.json", "test_predictions.csv", "confusion.png",
     } <= names  # fmt: skip
     assert any(name.startswith("events.out.tfevents") for name in names)

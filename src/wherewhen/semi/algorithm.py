@@ -4,6 +4,7 @@ Notation: L labelled and U unlabelled samples, * independent decisions of a samp
 Logits are canonical: (S, *, K) float32, see `wherewhen.semi.spaces`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, Self
@@ -51,7 +52,7 @@ class PseudoLabels:
         return replace(self, targets=carry("strong", self.targets, 0), weights=carry("strong", self.weights, 0.0))
 
 
-class Algorithm(nn.Module):
+class Algorithm(nn.Module, ABC):
     """Policy: which unlabelled predictions to believe, and the loss a learner pays for them.
 
     `label` sees the labelling network's outputs once a step; `loss` sees one learner's. What `label` returns
@@ -62,9 +63,9 @@ class Algorithm(nn.Module):
     views: ClassVar[frozenset[str]] = frozenset({"labelled", "weak", "strong"})
     labels_from: ClassVar[str] = "model"  # or "ema": the labelling network's averaged weights
 
+    @abstractmethod
     def label(self, out: Outputs, clock: Clock) -> PseudoLabels:
         """Decide what to believe; runs without gradient."""
-        raise NotImplementedError(f"{type(self).__name__} must define label")
 
     def loss(self, out: Outputs, y: Tensor, pseudo: Any, clock: Clock) -> Losses:
         """Scalar losses by name: "supervised", "unlabelled" and extras. y (L, *) int64."""

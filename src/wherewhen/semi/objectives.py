@@ -4,6 +4,7 @@ Notation: L labelled and U unlabelled images, D width of the token, K outcomes.
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -28,6 +29,10 @@ class Geometry(NamedTuple):
     valid: Tensor  # (N, H, W) bool
 
 
+Geometries = Mapping[str, Geometry]  # by strong view
+NONE: Geometries = {}
+
+
 class Answer(NamedTuple):
     """One learner's outputs, and its metadata or distillation token of every image that carries gradient."""
 
@@ -35,7 +40,7 @@ class Answer(NamedTuple):
     token: Tensor | None  # (N, D)
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """What a training step costs, and what happens after it.
 
     Args:
@@ -43,12 +48,15 @@ class Objective(nn.Module):
         ema: The averaged twin of the network that is kept in the end.
     """
 
-    views: frozenset[str] = frozenset({"labelled"})
-
     def __init__(self, model: nn.Module, ema: Average, space: LabelSpace) -> None:
         super().__init__()
         self.model, self.ema, self.space = model, ema, space
         self.shown: dict[str, Tensor] = {}  # figures of the last step for people to watch, not for training
+
+    @property
+    def views(self) -> frozenset[str]:
+        """The pictures that a step needs."""
+        return frozenset({"labelled"})
 
     def learners(self) -> Iterable[nn.Module]:
         """The networks that the optimiser changes."""
@@ -66,9 +74,8 @@ class Objective(nn.Module):
         """
         return self.space.logits(self.kept(images).logits)
 
-    def forward(
-        self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Mapping[str, Geometry]
-    ) -> Losses:
+    @abstractmethod
+    def forward(self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Geometries = NONE) -> Losses:
         """Named scalar losses of one step; their sum is minimised.
 
         Args:
@@ -76,9 +83,8 @@ class Objective(nn.Module):
             where: Place and time of each view's images; empty for networks that see images only.
             y: Labels of the labelled images as the label space takes them.
             clock: Where training stands.
-            geometry: By strong view; may be empty unless labels are dense.
+            geometry: Needed for dense labels only.
         """
-        raise NotImplementedError
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -92,9 +98,7 @@ class Objective(nn.Module):
 class Supervised(Objective):
     """The baseline: labelled images only."""
 
-    def forward(
-        self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Mapping[str, Geometry]
-    ) -> Losses:
+    def forward(self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Geometries = NONE) -> Losses:
         """Mean cross-entropy of the labelled images."""
         logits = self.space.logits(self.model(images["labelled"]).logits)
         return {"supervised": supervised(logits, self.space.targets(y))}
@@ -126,7 +130,7 @@ class SemiSupervised(Objective):
         self.unlabelled_weight, self.warmup_steps = unlabelled_weight, warmup_steps
 
     @property
-    def views(self) -> frozenset[str]:  # type: ignore[override]
+    def views(self) -> frozenset[str]:
         """The pictures that the algorithm asks for."""
         return self.algorithm.views
 
@@ -140,9 +144,7 @@ class SemiSupervised(Objective):
         nothing = None if blank is None else super().predict(blank)
         return self.policy.predict(super().predict(images), nothing)
 
-    def forward(
-        self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Mapping[str, Geometry]
-    ) -> Losses:
+    def forward(self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Geometries = NONE) -> Losses:
         """Losses of the one learner."""
         answer = self.ask(self.model, images, {})
         pseudo = self.label(answer.outputs, images, {}, clock, geometry)
@@ -166,7 +168,7 @@ class SemiSupervised(Objective):
 
     @torch.no_grad()
     def label(
-        self, out: Outputs, images: Images, where: Where, clock: Clock, geometry: Mapping[str, Geometry]
+        self, out: Outputs, images: Images, where: Where, clock: Clock, geometry: Geometries = NONE
     ) -> PseudoLabels:
         """What the labelling network believes, on the strong view's pixels."""
         if self.algorithm.labels_from == "ema":
@@ -237,9 +239,7 @@ class SpatioTemporal(SemiSupervised):
         """The student's algorithm."""
         return self.student_algorithm
 
-    def forward(
-        self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Mapping[str, Geometry]
-    ) -> Losses:
+    def forward(self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Geometries = NONE) -> Losses:
         """Losses of both networks, and the distillation between them."""
         targets = self.space.targets(y)
         teacher = self.ask(self.model, images, where)

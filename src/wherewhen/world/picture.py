@@ -42,7 +42,7 @@ def picture(world: World, path: Path, places: int = 3, visits: int = 4) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14, 17), dpi=90, layout="constrained")
+    figure = Figure(figsize=(14, 17), dpi=80, layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=(1, 2.35))
     _draw_maps(world, [figure.add_subplot(grid[0, column]) for column in range(3)])
     _draw_sheet(world, figure.add_subplot(grid[1, :]), places, visits)
@@ -81,7 +81,7 @@ def _draw_maps(world: World, axes: "list[Axes]") -> None:
         if values is not probable:
             axis.figure.colorbar(shown, ax=axis, shrink=0.6)
     swatches = [Swatch(color=c, label=name) for c, name in zip(COVER_COLOURS, COVERS, strict=True)]
-    axes[0].legend(handles=swatches, fontsize=6, loc="upper left", framealpha=0.8)
+    axes[0].legend(handles=swatches, fontsize=7, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
 
 def _draw_sheet(world: World, axis: "Axes", places: int, visits: int) -> None:
