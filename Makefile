@@ -25,7 +25,7 @@ install: $(VENV)/installed
 # uv where it is there, pip otherwise; both are held to the versions in constraints.txt
 $(VENV)/installed: pyproject.toml constraints.txt
 	@if command -v uv >/dev/null 2>&1; then \
-	    uv venv --quiet --allow-existing --python "$(PYTHON)" "$(VENV)" && \
+	    UV_PYTHON_DOWNLOADS=never uv venv --quiet --allow-existing --python "$(PYTHON)" "$(VENV)" && \
 	    uv pip install --quiet --python "$(BIN)/python" --constraint constraints.txt --editable ".[$(EXTRAS)]"; \
 	else \
 	    "$(PYTHON)" -m venv "$(VENV)" && \

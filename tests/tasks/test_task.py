@@ -53,8 +53,11 @@ def test_the_resolved_config_repeats_the_run(store: Path, tmp_path: Path) -> Non
 
 def test_a_flag_beats_the_file(store: Path, tmp_path: Path) -> None:
     path = write_config(tmp_path / "config.yaml", settings(store))
-    cli = Cli(["--config", str(path), "--model.algorithm.threshold", "0.8", "--seed", "3"])
+    words = ["--model.algorithm.threshold", "0.8", "--model.teacher.distance", "cosine", "--seed", "3"]
+    cli = Cli(["--config", str(path), *words])
     assert cli.model.algorithm_spec["threshold"] == 0.8
+    assert cli.model.teacher == Teacher(distill_weight=0.5, distance="cosine")
+    assert Cli(["--config", str(path), "--model.teacher", "null"]).model.teacher is None
     assert cli.model.seed == cli.datamodule.seed == 3
 
 

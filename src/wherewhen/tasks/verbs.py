@@ -44,6 +44,7 @@ class Cli(LightningCLI):
             run=False,
             seed_everything_default=False,
             save_config_callback=None,
+            auto_configure_optimizers=False,
             trainer_defaults={
                 "accelerator": "auto",
                 "enable_checkpointing": False,

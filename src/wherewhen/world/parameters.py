@@ -80,14 +80,14 @@ class Cover:
             "town": (Niche(10, 6.5, 0.0, -0.9),),
         }
     )
-    floor: float = -4.0  # no niche is worse than this
+    floor: float = -8.0  # no niche is worse than this
     own_length: float = 1800.0  # km, of the field that each cover has to itself
     own_strength: float = 0.7
     scattered: dict[str, float] = field(default_factory=lambda: {"water": 0.4, "town": 0.4})  # own_strength of these
     coast: tuple[float, float] = (1.5, 0.12)  # water near the coast: bonus, width in units of `land`
-    sharpness: float = 1.6
+    sharpness: float = 1.45
     neighbours: float = 0.7  # exponent on the probabilities for a patch's other parcels
-    main_share: tuple[float, float] = (0.82, 0.98)
+    main_share: tuple[float, float] = (0.68, 0.97)
     calibration_sites: int = 4096
     calibration_rounds: int = 60
 
@@ -186,8 +186,8 @@ class Season:
     parcel_shift: float = 7.0
     year_shift: float = 6.0
     vigour: float = 0.15
-    patch_vigour: float = 0.18
-    soil_spread: float = 0.40
+    patch_vigour: float = 0.22
+    soil_spread: float = 0.50
     snow_below: float = -2.5
     harvest: float = 88.0
     summer_crop: tuple[float, float] = (62.0, 160.0)
@@ -201,9 +201,9 @@ class Air:
     lowest_sun: float = 0.17  # sine of the sun's height below which nothing is acquired
     clear_floor: float = 0.25
     clear_power: float = 1.5
-    gain: float = 0.22
-    haze: float = 0.022
-    cloud_chance: float = 0.08
+    gain: float = 0.30
+    haze: float = 0.04
+    cloud_chance: float = 0.10
     noise: float = 0.002
     years: tuple[int, ...] = (2018, 2019)
     period_gap: int = 5

@@ -1,9 +1,11 @@
 """Pictures of a world: its maps, and a contact sheet of patches in true colour."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from wherewhen.files import atomic_path
 from wherewhen.world.climate import Climate
@@ -47,8 +49,10 @@ def picture(world: World, path: Path, places: int = 3, visits: int = 4) -> None:
     _draw_maps(world, [figure.add_subplot(grid[0, column]) for column in range(3)])
     _draw_sheet(world, figure.add_subplot(grid[1, :]), places, visits)
     figure.suptitle(f"wherewhen: synthetic world {world.seed} (no real place, no real image)")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    with atomic_path(path) as temporary:  # 256 colours are enough, and a quarter of the bytes
+        Image.open(drawn).convert("RGB").quantize(256).save(temporary, format="PNG", optimize=True)
 
 
 def _grid(world: World, rows: int = 240, columns: int = 260) -> Climate:
