@@ -80,7 +80,7 @@ def test_the_table_says_means_and_deviations() -> None:
         for s in (0, 1)
     ]
     lines = demo.table("eurosat", rows).splitlines()
-    assert lines[0].startswith("EuroSAT RGB, split of the literature: 7 test images, 40 labels, seeds 0, 1")
+    assert lines[0].startswith("EuroSAT RGB, split of the literature: 7 test images, 40 labels, seed 0, 1")
     assert lines[4] == "| supervised | 51.0 ± 1.4 | 40.0 ± 0.0 | 0.100 |  | 10 |"
     assert lines[5].endswith("| 50 % | 10 |")
 

@@ -1,6 +1,5 @@
 """The command line: a table of verbs, each imported only when it is called."""
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -43,8 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"wherewhen: there is no verb {words[0]!r}; choose one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
     module, function, _ = VERBS[words[0]]
-    # Threads that wait without spinning: on a machine that others use too, spinning ones cost minutes.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         return int(getattr(import_module(module), function)(words[1:]))
     except UserError as error:

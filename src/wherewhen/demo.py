@@ -113,7 +113,7 @@ def table(kind: str, rows: Sequence[dict[str, Any]]) -> str:
     seeds = sorted({row["seed"] for row in rows})
     first = rows[0]
     lines = [
-        f"{title}: {first['images']} test images, {first['labels']} labels, seeds {', '.join(map(str, seeds))}.",
+        f"{title}: {first['images']} test images, {first['labels']} labels, seed {', '.join(map(str, seeds))}.",
         "",
         "| method | accuracy (%) | balanced (%) | calibration error | pseudo-labels accepted | seconds |",
         "|---|---|---|---|---|---|",

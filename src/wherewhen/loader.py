@@ -14,7 +14,7 @@ from wherewhen.errors import UserError
 from wherewhen.store import PatchStore
 from wherewhen.views import resize
 
-LABELLED, UNLABELLED, VIEWS, NOISE = range(4)  # the streams that one seed feeds
+LABELLED, UNLABELLED, VIEWS, NOISE, START = range(1, 6)  # the streams that one seed feeds
 
 
 def mix(*numbers: int) -> int:

@@ -147,6 +147,21 @@ def test_weights_load_from_a_file_and_positions_follow_the_image_size(tmp_path: 
     assert larger["pos_embed"].shape == (1, 1 + 64, 32)
 
 
+def test_weights_of_three_bands_start_a_network_of_other_bands(tmp_path: Path) -> None:
+    path = saved(small_vit(3), tmp_path / "vit.pth")
+    wide = small_vit(13, weights=str(path)).vit.state_dict()
+    assert wide["patch_embed.proj.weight"].shape[1] == 13
+    assert torch.equal(wide["cls_token"], torch.load(path, weights_only=True)["model"]["cls_token"])
+
+
+def test_what_training_scripts_wrap_around_weights_is_taken_off(tmp_path: Path) -> None:
+    source = small_vit()
+    state = {f"module.{k}": v for k, v in source.vit.state_dict().items()} | {"module.mlp.0.weight": torch.zeros(3)}
+    torch.save({"state_dict": state}, tmp_path / "usb.pth")
+    same = small_vit(weights=str(tmp_path / "usb.pth"))
+    assert torch.equal(same.vit.state_dict()["cls_token"], source.vit.state_dict()["cls_token"])
+
+
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     path = saved(small_vit(), tmp_path / "vit.safetensors")
     with pytest.raises(UserError, match=r"blocks\.2"):

@@ -8,6 +8,7 @@ import torch
 from tests.tasks.conftest import make_store, settings, write_config
 from wherewhen.cli import main
 from wherewhen.loader import Steps
+from wherewhen.semi import Clock
 from wherewhen.store import PatchStore
 from wherewhen.tasks.task import LabelEfficient, Teacher
 from wherewhen.tasks.verbs import Cli
@@ -72,6 +73,10 @@ def test_averages_are_in_no_optimiser_group_and_every_learner_is(store: Path, tm
     optimised = {id(p) for group in cli.trainer.optimizers[0].param_groups for p in group["params"]}
     learned = {id(p) for m in cli.model.objective.learners() for p in m.parameters()}
     assert optimised == learned
+    images, where, y, geometry = cli.model.pictures(cli.datamodule.train_dataloader().batches(0))
+    loss = torch.stack(list(cli.model.objective(images, where, y, Clock(0, 1), geometry).values())).sum()
+    parameters = [p for m in cli.model.objective.learners() for p in m.parameters()]
+    assert len(torch.autograd.grad(loss, parameters)) == len(learned)  # fails on one without part in the loss, as DDP
     assert len(learned) == sum(p.requires_grad for p in cli.model.parameters())
 
 
@@ -124,6 +129,13 @@ def test_learning_rate_follows_the_recipe() -> None:
         ({}, {"label_share": 0.5}, {}, "label budget is one"),
         ({}, {"validation": 1.5}, {}, "validation share 1.5"),
         ({}, {"store": "nowhere"}, {}, "nowhere"),
+        ({}, {}, {"split": None}, "has 0 training patches"),
+        ({}, {"labels_per_class": None}, {"split": None}, "0 training patches"),
+        ({}, {"labelled_batch": 0}, {}, "labelled_batch is 0"),
+        ({}, {"unlabelled_batch": 0}, {}, "unlabelled_batch"),
+        ({"ema_momentum": 1.5}, {}, {}, "momentum 1.5"),
+        ({"algorithm": {"name": "FixMatch", "threshold": 95}}, {}, {}, "no probability"),
+        ({"algorithm": {"name": "FixMatch", "threshold": [0.9, 0.9]}}, {}, {}, "2 thresholds for 3 outcomes"),
         ({}, {"block_km": 50.0, "gap_km": 5000.0}, {}, "smaller"),
     ],
 )
@@ -141,6 +153,66 @@ def test_mistakes_are_named_before_long_work_starts(
     assert run(tmp_path, config) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--log_every", "0"], "log_every is 0"),
+        (["--save_every", "0"], "save_every is 0"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--trainer.accumulate_grad_batches", "2"], "accumulate_grad_batches"),
+        (["--trainer.val_check_interval", "0.5"], "settings"),
+        (["--trainer.max_steps", "-1"], "max_steps"),
+    ],
+)
+def test_flags_that_cannot_work_are_named(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    path = write_config(tmp_path / "config.yaml", settings(store))
+    assert main(["fit", "--config", str(path), "--run", str(tmp_path / "run"), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--data.block_km", "200"], ["--seed", "5"], ["--data.validation", "0.3"]])
+def test_a_model_is_tested_on_the_split_that_it_was_trained_with(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    path = write_config(tmp_path / "config.yaml", settings(store))
+    common = ["--config", str(path), "--run", str(tmp_path / "run")]
+    assert main(["fit", *common]) == 0
+    assert main(["test", *common, *words]) == 2
+    assert "training patches would be among the test's" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "test.json").exists()
+
+
+def test_a_checkpoint_says_how_its_networks_are_built(store: Path, tmp_path: Path) -> None:
+    path = write_config(tmp_path / "config.yaml", settings(store))
+    common = ["--config", str(path), "--run", str(tmp_path / "run")]
+    assert main(["fit", *common]) == 0
+    assert main(["test", *common]) == 0
+    before = (tmp_path / "run" / "test_predictions.csv").read_bytes()
+    assert main(["test", *common, "--model.teacher", "null", "--model.encoder.width", "32"]) == 0
+    assert (tmp_path / "run" / "test_predictions.csv").read_bytes() == before
+
+
+def test_validate_needs_a_validation_part(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = settings(store)
+    config["data"]["validation"] = 0.0
+    assert run(tmp_path, config) == 0
+    assert run(tmp_path, config, "validate") == 2
+    assert "data.validation" in capsys.readouterr().err
+
+
+def test_ctrl_c_says_how_to_go_on(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def press(self: LabelEfficient, batch: Any, batch_idx: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LabelEfficient, "training_step", press)
+    assert run(tmp_path, settings(store)) == 130
+    assert "same command" in capsys.readouterr().err
 
 
 def test_partly_known_time_asks_for_metadata_dropout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,6 +51,8 @@ class Learner(nn.Module):
         self.encoder, self.head = encoder, nn.Linear(width, classes)
         self.metadata = metadata
         self.token = nn.Parameter(0.02 * torch.randn(width)) if distill else None
+        has_token = distill or (metadata is not None and self.takes_token)
+        self.position = nn.Parameter(0.02 * torch.randn(width)) if has_token else None  # of the token, its own
 
     def forward(self, images: Tensor, where: Tensor | None = None) -> Reply:
         """Images (N, C, H, W); place and time (N, 3), or None when nothing is known of them."""
@@ -64,9 +66,10 @@ class Learner(nn.Module):
 
     def extra_token(self, count: int, where: Tensor | None) -> Tensor | None:
         """The metatoken, the distillation token, or none: (N, D)."""
-        if self.metadata is not None:
-            return None if where is None else self.metadata(where)
-        return None if self.token is None else self.token.expand(count, -1)
+        if self.position is None or (self.metadata is not None and where is None):
+            return None
+        token: Tensor = self.token if self.metadata is None else self.metadata(where)  # type: ignore[assignment]
+        return (token + self.position).expand(count, -1)
 
 
 def feature_width(encoder: nn.Module, channels: int, image_size: int) -> int:

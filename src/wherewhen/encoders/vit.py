@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import timm
 import torch
+from timm.models import adapt_input_conv
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
@@ -26,8 +27,8 @@ class Encoded(NamedTuple):
 class ViT(nn.Module):
     """timm's vision transformer with room for a token about the image that is not from the image.
 
-    The extra token comes after the patches, before the first block, with a position embedding of its own
-    (ECAI 2024, section 3.3). Without one the sequence is simply shorter.
+    The extra token comes after the patches, before the first block (ECAI 2024, section 3.3). Without one the
+    sequence is simply shorter.
 
     Args:
         channels: C, bands of the images.
@@ -59,7 +60,7 @@ class ViT(nn.Module):
             raise UserError(f"image size {image_size} is not a multiple of patch size {patch_size}; change one of them")
         if width % heads:
             raise UserError(f"width {width} is not a multiple of {heads} heads; change one of them")
-        self.width = width
+        self.channels, self.width = channels, width
         self.vit = VisionTransformer(
             img_size=image_size,
             patch_size=patch_size,
@@ -70,7 +71,6 @@ class ViT(nn.Module):
             num_heads=heads,
             drop_path_rate=drop_path,
         )
-        self.position = nn.Parameter(0.02 * torch.randn(width))
         if weights is not None:
             self.load(weights)
 
@@ -79,7 +79,7 @@ class ViT(nn.Module):
         vit = self.vit
         x = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))  # (N, 1 + P, D)
         if token is not None:
-            x = torch.cat((x, (token + self.position).to(x.dtype)[:, None]), dim=1)
+            x = torch.cat((x, token.to(x.dtype)[:, None]), dim=1)
         x = vit.norm(vit.blocks(x))
         patches = x[:, 1 : 1 + vit.patch_embed.num_patches]  # (N, P, D)
         maps = patches.transpose(1, 2).unflatten(2, vit.patch_embed.grid_size)
@@ -95,6 +95,9 @@ class ViT(nn.Module):
             state = read_weights(Path(weights))
         else:
             state = timm_weights(weights)
+        stem = "patch_embed.proj.weight"
+        if stem in state and state[stem].ndim == 4 and state[stem].shape[1] != self.channels:
+            state[stem] = adapt_input_conv(self.channels, state[stem])  # timm's rule: repeat and rescale the bands
         load_into(self.vit, checkpoint_filter_fn(state, self.vit), source=weights)
 
 

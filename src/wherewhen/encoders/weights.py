@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from wherewhen.errors import UserError
 
+HEADS = ("head.", "fc_norm.", "fc.", "classifier.", "mlp.")  # what pre-trainings put on top; not ours to keep
+
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Tensors of a .safetensors file, or of a PyTorch file that holds tensors only.
@@ -35,7 +37,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             state = state[key]
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{path} does not hold tensors by name; give a file that holds a state_dict")
-    return dict(state)
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -51,7 +53,7 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> No
         for name in sorted(own.keys() & state.keys())
         if state[name].shape != own[name].shape
     ]
-    left = sorted(name for name in state.keys() - own.keys() if not name.startswith(("head.", "fc_norm.")))
+    left = sorted(name for name in state.keys() - own.keys() if not name.startswith(HEADS))
     faults = [f"missing {missing[:3]}"] * bool(missing) + [f"shape of {wrong[:3]}"] * bool(wrong)
     faults += [f"no place for {left[:3]}"] * bool(left)
     if faults:

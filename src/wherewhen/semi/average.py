@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from wherewhen.errors import UserError
+
 
 class Average(nn.Module):
     """Exponential moving average of a network's weights and buffers: frozen, and always in eval mode.
@@ -21,6 +23,8 @@ class Average(nn.Module):
 
     def __init__(self, model: nn.Module, momentum: float = 0.999) -> None:
         super().__init__()
+        if not 0 <= momentum < 1:
+            raise UserError(f"momentum {momentum} of the averaged weights is outside [0, 1); 0.999 is usual")
         self.momentum = momentum
         self.module = copy.deepcopy(model).requires_grad_(False).eval()
         self._mix = get_ema_multi_avg_fn(momentum)

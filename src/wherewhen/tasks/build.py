@@ -28,7 +28,7 @@ def build(spec: Mapping[str, Any], base: type, home: str, **found: Any) -> Any:
         UserError: No such class, not a `base`, or an argument that it does not have or still needs.
     """
     given = dict(spec)
-    cls = find(str(given.pop("name", "")), home)
+    cls = find(str(given.pop("name", "")), home, base)
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError(f"{spec['name']!r} is no {base.__name__}; name a subclass of it")
     parameters = inspect.signature(cls).parameters
@@ -43,7 +43,7 @@ def build(spec: Mapping[str, Any], base: type, home: str, **found: Any) -> Any:
     return cls(**arguments)
 
 
-def find(path: str, home: str) -> Any:
+def find(path: str, home: str, base: type) -> Any:
     """The class at an import path, or of that name in `home`.
 
     Raises:
@@ -53,7 +53,9 @@ def find(path: str, home: str) -> Any:
     try:
         return getattr(importlib.import_module(module or home), name)
     except (ImportError, AttributeError) as error:
-        known = [n for n in importlib.import_module(home).__all__ if n[0].isupper()]
+        known = [
+            n for n, v in vars(importlib.import_module(home)).items() if isinstance(v, type) and issubclass(v, base)
+        ]
         raise UserError(
-            f"there is no class {path!r} ({error}); give its import path, or a name of {home}: {', '.join(known)}"
+            f"there is no class {path!r} ({error}); give its import path as seen from here, or {', '.join(known)}"
         ) from error

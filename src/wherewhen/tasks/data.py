@@ -13,7 +13,7 @@ from wherewhen.semi import UNKNOWN
 from wherewhen.store import PatchStore
 from wherewhen.tasks.facts import Facts
 
-VERIFIED_BYTES = 2 << 30  # checksums of a store up to this size are read before every run: a second or two
+VERIFIED_BYTES = 2 << 30  # checksums of a store up to this size are always read before a run: a second or two
 
 
 class StoreData(pl.LightningDataModule):
@@ -56,6 +56,14 @@ class StoreData(pl.LightningDataModule):
             raise UserError("labels_per_class and label_share are both given; a label budget is one of them")
         if not 0 <= validation < 1:
             raise UserError(f"validation share {validation} is outside [0, 1); 0.1 is a usual value")
+        for name, value, least in (
+            ("labelled_batch", labelled_batch, 1),
+            ("unlabelled_batch", unlabelled_batch, 0),
+            ("eval_batch", eval_batch, 1),
+            ("seed", seed, 0),
+        ):
+            if value < least:
+                raise UserError(f"{name} is {value}; it must be at least {least}")
         self.path, self.image_size, self.seed = Path(store), image_size, seed
         self.labels_per_class, self.label_share = labels_per_class, label_share
         self.sizes = (labelled_batch, unlabelled_batch)
@@ -67,8 +75,6 @@ class StoreData(pl.LightningDataModule):
         if hasattr(self, "opened"):
             return
         self.opened = PatchStore.open(self.path)
-        if sum(facts.bytes for facts in self.opened.header.files.values()) <= VERIFIED_BYTES:
-            self.opened.verify()
         if self.opened.label_kind not in ("one", "many"):
             raise UserError(f"{self.path} has no labels, so nothing can be trained or tested on it")
         self.labels = self.opened.labels()
@@ -77,6 +83,13 @@ class StoreData(pl.LightningDataModule):
         self.train_rows = train
         self.labelled = self._budget() if len(train) else np.empty(0, dtype=np.int64)
         self.facts = self._facts()
+        if self._is_read_at_once():
+            self.opened.verify()
+        if stage == "fit" and not len(self.labelled):
+            raise UserError(
+                f"{self.path} has {len(train)} training patches and {len(self.labelled)} of them with a label; give "
+                "patches a split and a label when the store is made, or set block_km to split by place"
+            )
 
     def train_dataloader(self) -> Steps:
         """Endless batches, from the trainer's step on."""
@@ -96,6 +109,8 @@ class StoreData(pl.LightningDataModule):
 
     def val_dataloader(self) -> EvalBatches:
         """The held-out part of the training split, or the store's own validation split."""
+        if not len(self.val_rows) and self._trainer().state.fn == "validate":
+            raise UserError(f"{self.path} has no validation patches; set data.validation when training, 0.1 say")
         return self._evaluation(self.val_rows)
 
     def test_dataloader(self) -> EvalBatches:
@@ -107,6 +122,17 @@ class StoreData(pl.LightningDataModule):
     def test_ids(self) -> list[str]:
         """Ids in the order of the test batches."""
         return list(self.ids[self.test_rows])
+
+    @property
+    def split(self) -> dict[str, float | int | None]:
+        """What decides who is for training and who for testing: a model must be tested as it was trained."""
+        return {
+            "block_km": self.block_km,
+            "gap_km": self.gap_km,
+            "test_share": self.test_share,
+            "validation": self.validation,
+            "seed": self.seed,
+        }
 
     def labelled_ids(self) -> list[str]:
         """Ids of the patches whose label training may see."""
@@ -138,6 +164,12 @@ class StoreData(pl.LightningDataModule):
         if self.label_share is not None:
             return splits.stratified(labels, ids, self.label_share, self.seed)
         return np.flatnonzero((labels != UNKNOWN).reshape(len(labels), -1).any(1))
+
+    def _is_read_at_once(self) -> bool:
+        """Whether the store is small, or goes into memory: then its checksums cost little beside."""
+        stored = sum(facts.bytes for facts in self.opened.header.files.values())
+        item = self.opened.dtype.itemsize * self.opened.shape[0] * (self.image_size or self.opened.shape[-1]) ** 2
+        return stored <= VERIFIED_BYTES or len(self.opened) * item <= self.cache_bytes
 
     def _facts(self) -> Facts:
         where = self._where(self.train_rows)

@@ -89,9 +89,10 @@ def one_label_metrics(p: Tensor, y: Tensor) -> dict[str, float]:
     """(N, C) probabilities, (N,) labels -> accuracy, balanced accuracy (%) and calibration error."""
     known = y != UNKNOWN
     p, y, classes = p[known], y[known], p.shape[1]
+    recall = multiclass_accuracy(p, y, classes, average=None)
     return {
         "accuracy": 100 * multiclass_accuracy(p, y, classes, average="micro").item(),
-        "balanced_accuracy": 100 * multiclass_accuracy(p, y, classes, average="macro").item(),
+        "balanced_accuracy": 100 * recall[torch.bincount(y, minlength=classes) > 0].mean().item(),
         "calibration_error": multiclass_calibration_error(p, y, classes, n_bins=15).item(),
         "cross_entropy": torch.nn.functional.nll_loss(p.clamp_min(1e-12).log(), y).item(),
     }

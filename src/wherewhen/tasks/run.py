@@ -45,7 +45,8 @@ class Run:
         Raises:
             UserError: The folder holds a run with other settings.
         """
-        if self.config.exists() and (old := self.config.read_text(encoding="utf-8")) != config:
+        old = self.config.read_text(encoding="utf-8") if self.metrics.exists() and self.config.exists() else config
+        if old != config:  # a run that never began is simply begun anew
             changed = sorted(set(config.splitlines()) ^ set(old.splitlines()))[:4]
             raise UserError(
                 f"{self.folder} holds a run with other settings ({'; '.join(c.strip() for c in changed)}); "
@@ -109,7 +110,9 @@ class AtomicCheckpoints(TorchCheckpointIO):
         with atomic_path(Path(path)) as temporary:
             try:
                 torch.save(checkpoint, temporary)
-            except RuntimeError as error:  # how torch says that a file could not be written
+            except RuntimeError as error:
+                if "PytorchStreamWriter" not in str(error) and "unexpected pos" not in str(error):
+                    raise  # not about the file
                 raise cannot_write(Path(path), OSError(str(error))) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> Any:
@@ -208,7 +211,7 @@ class Journal(pl.Callback):
     ) -> None:
         """Add up on the device, read every `every` steps."""
         for name, value in outputs.items():
-            value = value.detach().double()
+            value = value.detach().float()
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         if trainer.global_step % self.every == 0:
             self._flush(trainer)

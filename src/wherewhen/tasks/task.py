@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from wherewhen.encoders import Learner, MetadataEncoder, feature_width
 from wherewhen.encoders.metadata import PARTS, Part
 from wherewhen.errors import UserError
-from wherewhen.loader import LABELLED, NOISE, UNLABELLED, VIEWS, EvalBatch, Patches, StepBatch, mix
+from wherewhen.loader import LABELLED, NOISE, START, UNLABELLED, VIEWS, EvalBatch, Patches, StepBatch, mix
 from wherewhen.semi import Algorithm, Average, Clock, MultiLabel, SemiSupervised, SingleLabel, SpatioTemporal
 from wherewhen.semi.objectives import Distance, Geometry, Objective, Supervised
 from wherewhen.tasks.build import Spec, build
@@ -81,6 +81,8 @@ class LabelEfficient(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if seed < 0:
+            raise UserError(f"seed is {seed}; it must be at least 0")
         if teacher is not None and algorithm is None:
             raise UserError("a teacher needs an algorithm that labels; set model.algorithm, e.g. FixMatch")
         self.encoder_spec, self.algorithm_spec, self.teacher = encoder, algorithm, teacher
@@ -119,7 +121,7 @@ class LabelEfficient(pl.LightningModule):
         self.views = Views(
             self.crop_ratio, self.operations, self.cutout, colour=is_rgb([band.name for band in facts.bands])
         )
-        torch.manual_seed(mix(self.seed, NOISE))
+        torch.manual_seed(mix(self.seed, START))
         self.objective = self._objective(facts)
 
     def _objective(self, facts: Facts) -> Objective:
@@ -271,9 +273,37 @@ class LabelEfficient(pl.LightningModule):
     # -- checkpoints ----------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the facts beside the weights."""
+        """Keep beside the weights what they were built from, and how patches were split."""
         assert self.facts is not None
-        checkpoint["wherewhen"] = {"facts": self.facts.to_dict()}
+        checkpoint["wherewhen"] = {
+            "facts": self.facts.to_dict(),
+            "encoder": dict(self.encoder_spec),
+            "algorithm": None if self.algorithm_spec is None else dict(self.algorithm_spec),
+            "teacher": None if self.teacher is None else asdict(self.teacher),
+            "split": self.trainer.datamodule.split,  # type: ignore[attr-defined]
+        }
+
+    def build_as_trained(self, checkpoint: Mapping[str, Any], split: Mapping[str, Any]) -> None:
+        """Build the networks of a checkpoint, whatever this task's own settings are.
+
+        Args:
+            checkpoint: As read from the file.
+            split: What decides who is tested now.
+
+        Raises:
+            UserError: The patches are split in another way than in the training.
+        """
+        kept = saved(checkpoint)
+        for name, value in kept["split"].items():
+            if split[name] != value:
+                raise UserError(
+                    f"the model was trained with {name} {value}, but is to be tested with {split[name]}: training "
+                    f"patches would be among the test's; give the same settings (the run's config.yaml has them)"
+                )
+        self.encoder_spec = {k: v for k, v in kept["encoder"].items() if k != "weights"}  # they are in the checkpoint
+        self.algorithm_spec = kept["algorithm"]
+        self.teacher = None if kept["teacher"] is None else Teacher(**kept["teacher"])
+        self.build(Facts.from_dict(kept["facts"]))
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Refuse weights of another kind of data.
@@ -282,15 +312,16 @@ class LabelEfficient(pl.LightningModule):
             UserError: Bands, unit, classes or image size are not those of the training.
         """
         if self.facts is not None:
-            facts_of(checkpoint).accept(self.facts, "the store at hand")
+            Facts.from_dict(saved(checkpoint)["facts"]).accept(self.facts, "the store at hand")
 
 
-def facts_of(checkpoint: Mapping[str, Any]) -> Facts:
-    """What a checkpoint's networks were built for.
+def saved(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What this task wrote into a checkpoint.
 
     Raises:
         UserError: It was not saved by this task.
     """
     if "wherewhen" not in checkpoint:
         raise UserError("this checkpoint is not one of wherewhen's; give a run's last.ckpt or best.ckpt")
-    return Facts.from_dict(checkpoint["wherewhen"]["facts"])
+    kept: dict[str, Any] = checkpoint["wherewhen"]
+    return kept

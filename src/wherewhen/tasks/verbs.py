@@ -1,6 +1,7 @@
 """`wherewhen fit`, `validate` and `test`: LightningCLI's conventions, and a run folder."""
 
 import logging
+import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from wherewhen import plots
@@ -18,7 +20,7 @@ from wherewhen.tasks.data import StoreData
 from wherewhen.tasks.evaluation import Evaluation
 from wherewhen.tasks.progress import Progress
 from wherewhen.tasks.run import AtomicCheckpoints, Journal, Run, Saving
-from wherewhen.tasks.task import LabelEfficient, facts_of
+from wherewhen.tasks.task import LabelEfficient
 
 # What Lightning says of itself is no news for our users, and its advice is about loaders that ours are not.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -36,7 +38,10 @@ for message in (
 class Cli(LightningCLI):
     """The parser: `--config FILE`, `--run FOLDER`, `--seed N`, `--model.x`, `--data.y`, `--trainer.z`."""
 
-    def __init__(self, args: Sequence[str]) -> None:
+    def __init__(self, args: Sequence[str], training: bool = True) -> None:
+        self.training = training
+        if (here := str(Path.cwd())) not in sys.path:
+            sys.path.insert(0, here)  # an encoder of one's own lies where one works
         super().__init__(
             LabelEfficient,
             StoreData,
@@ -47,6 +52,7 @@ class Cli(LightningCLI):
             auto_configure_optimizers=False,
             trainer_defaults={
                 "accelerator": "auto",
+                "devices": 1,
                 "enable_checkpointing": False,
                 "num_sanity_val_steps": 0,
                 "enable_model_summary": False,
@@ -59,15 +65,22 @@ class Cli(LightningCLI):
         parser.add_argument("--seed", type=int, default=0, help="of labels, order, views and weights")
         parser.add_argument("--log_every", type=int, default=20, help="steps a row in metrics.csv")
         parser.add_argument("--save_every", type=int, default=200, help="steps between checkpoints")
-        parser.add_argument("--from_scratch", type=bool, default=False, help="true: without the encoder's weights")
+        parser.add_argument(
+            "--from_scratch", "--from-scratch", action="store_true", help="without the weights that the encoder names"
+        )
         parser.add_argument("--checkpoint", default=None, help="to validate or test; default: the run's last")
         parser.link_arguments("seed", "data.seed")
         parser.link_arguments("seed", "model.seed")
 
     def before_instantiate_classes(self) -> None:
-        """A recipe that starts from weights can be run without them, but only when told so."""
+        """Check our own keys; a recipe that starts from weights can be run without them, but only when told so."""
+        for name in ("log_every", "save_every"):
+            if self.config[name] < 1:
+                raise UserError(f"{name} is {self.config[name]}; it counts steps and must be at least 1")
+        if self.config.trainer.accumulate_grad_batches != 1:
+            raise UserError("trainer.accumulate_grad_batches must be 1; make the batches of data as large as they fit")
         if self.config.from_scratch:
-            self.config.model.encoder["weights"] = None
+            self.config.model.encoder.pop("weights", None)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A trainer with the run folder's journal, checkpoints and logger."""
@@ -78,7 +91,14 @@ class Cli(LightningCLI):
         if settings.enable_progress_bar is not False:
             callbacks.append(Progress(journal))
         logger = tensorboard(self.run) if settings.logger is None else settings.logger
-        return super().instantiate_trainer(callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()], **kwargs)
+        if not self.training:
+            logger = False  # what an evaluation writes must not depend on the clock
+        try:
+            return super().instantiate_trainer(
+                callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()], **kwargs
+            )
+        except MisconfigurationException as error:
+            raise UserError(f"the trainer's settings do not fit together: {error}") from error
 
     def evaluate(self, verb: Literal["validate", "test"]) -> Evaluation:
         """Validate or test the run's last checkpoint, or the one that `--checkpoint` names.
@@ -91,7 +111,7 @@ class Cli(LightningCLI):
         path = Path(self.config.checkpoint or self.run.last)
         if not path.is_file():
             raise UserError(f"there is no checkpoint {path}; train first: `wherewhen fit --run {self.run.folder} …`")
-        self.model.build(facts_of(AtomicCheckpoints().load_checkpoint(path)))
+        self.model.build_as_trained(AtomicCheckpoints().load_checkpoint(path), self.datamodule.split)
         getattr(self.trainer, verb)(self.model, self.datamodule, ckpt_path=str(path), verbose=False)
         evaluation: Evaluation = self.model.evaluation
         return evaluation
@@ -111,13 +131,19 @@ def fit(args: Sequence[str]) -> int:
     cli = Cli(args)
     if cli.trainer.max_steps < 1:
         raise UserError("trainer.max_steps is not set; a training is counted in steps: set it to 1 or more")
+    if cli.model.needs_unlabelled and not cli.datamodule.sizes[1]:
+        raise UserError("an algorithm needs unlabelled images; set data.unlabelled_batch to 1 or more")
     cli.datamodule.setup("fit")
     cli.run.begin(cli.parser.dump(cli.config, skip_none=False), cli.datamodule.labelled_ids())
     began, resumed = time.monotonic(), cli.run.last.is_file()
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=str(cli.run.last) if resumed else None)
-    if cli.trainer.interrupted:
-        print(f"stopped at step {cli.trainer.global_step}; the same command goes on from the last checkpoint")
-        return 130
+    try:
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=str(cli.run.last) if resumed else None)
+    except MisconfigurationException as error:
+        raise UserError(f"the trainer's settings do not fit the data: {error}") from error
+    except SystemExit:  # how Lightning answers Ctrl-C
+        if not cli.trainer.interrupted:
+            raise
+        raise KeyboardInterrupt from None
     if not resumed:
         seconds = time.monotonic() - began
         write_json(cli.run.folder / "timing.json", {"seconds": seconds, "steps": cli.trainer.global_step})
@@ -127,13 +153,13 @@ def fit(args: Sequence[str]) -> int:
 
 def validate(args: Sequence[str]) -> int:
     """Print the metrics of the held-out part of the training split."""
-    show(Cli(args).evaluate("validate").metrics())
+    show(Cli(args, training=False).evaluate("validate").metrics())
     return 0
 
 
 def test(args: Sequence[str]) -> int:
     """Evaluate on the test split, images alone, and write the files that say how it went."""
-    cli = Cli(args)
+    cli = Cli(args, training=False)
     evaluation = cli.evaluate("test")
     show(evaluation.write(cli.run.folder, cli.datamodule.test_ids()))
     if evaluation.kind == "one":
