@@ -101,9 +101,9 @@ def comparison(rows: Sequence[Mapping[str, Any]], methods: Mapping[str, str], ru
 
 
 def examples(store: Path, run: Path, path: Path, count: int = 24) -> None:
-    """Test patches in true colour with the truth and a student's prediction, spread over the test split."""
+    """Test patches in true colour with the truth and a student's prediction, spread evenly over the classes."""
     opened = PatchStore.open(store)
-    predictions = pd.read_csv(run / "test_predictions.csv")
+    predictions = pd.read_csv(run / "test_predictions.csv").sort_values("label", kind="stable")
     chosen = predictions.iloc[np.linspace(0, len(predictions) - 1, count).astype(int)]
     rows = pd.Index(opened.table["id"]).get_indexer(chosen["id"])
     pictures = true_colour(opened, rows)
