@@ -257,7 +257,7 @@ import sys
 from pathlib import Path
 from tests.ingest.test_engine import Make, build_it, plan_of
 if __name__ == "__main__":
-    build_it(Path(sys.argv[1]), Make(pause=0.03), plan_of(60), shard_size=2, workers=int(sys.argv[2]))
+    build_it(Path(sys.argv[1]), Make(pause=0.2), plan_of(60), shard_size=2, workers=int(sys.argv[2]))
 """
 
 

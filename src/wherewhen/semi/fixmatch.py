@@ -24,7 +24,7 @@ class FixMatch(Algorithm):
 
     def __init__(self, threshold: float | Sequence[float] | Tensor = 0.95) -> None:
         super().__init__()
-        level = torch.as_tensor(threshold, dtype=torch.float32).clone()
+        level = torch.as_tensor(threshold, dtype=torch.float32, device="cpu").clone()
         if not ((level >= 0) & (level <= 1)).all():
             raise UserError(f"FixMatch's threshold {threshold} is no probability; choose from 0 to 1, such as 0.95")
         self.register_buffer("threshold", level)
