@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from tests.tasks.conftest import make_store
+from wherewhen.bands import load_sensor
 from wherewhen.errors import UserError
 from wherewhen.loader import EvalBatches, Order, PixelSource, Steps, TrainBatches, mix
 from wherewhen.store import PatchStore
@@ -98,6 +99,17 @@ def test_cached_and_uncached_pixels_are_the_same(store: PatchStore) -> None:
         assert read.cache is None
         assert torch.equal(cached(index), read(index))
     assert torch.equal(cached(index)[0], cached(index)[1])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+def test_every_stored_type_comes_out_as_it_is(tmp_path: Path, dtype: type) -> None:
+    limits = np.iinfo(dtype)
+    pixels = np.random.default_rng(0).integers(limits.min, limits.max, (5, 2, 4, 4), dtype=dtype, endpoint=True)
+    pixels[0, 0, 0, :2] = limits.min, limits.max
+    store = PatchStore.from_arrays(tmp_path / "store", pixels, bands=load_sensor("sentinel2_l2a").bands[:2])
+    for cache_bytes in (0, 1 << 20):
+        source = PixelSource(store, np.arange(5), 4, cache_bytes)
+        assert np.array_equal(source(np.array([4, 0])).numpy(), pixels[[4, 0]].astype(np.float32))
 
 
 def test_resized_pixels_are_what_pillow_makes_of_them(store: PatchStore) -> None:

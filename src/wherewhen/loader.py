@@ -4,7 +4,7 @@ Notation: N patches, C bands, S image size, B slots of the global batch.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from wherewhen.errors import UserError
 from wherewhen.store import PatchStore
 from wherewhen.views import resize
 
+CPU = torch.device("cpu")
 LABELLED, UNLABELLED, VIEWS, NOISE, START = range(1, 6)  # the streams that one seed feeds
 
 
@@ -70,21 +71,31 @@ class PixelSource:
         rows: (N,) rows of the store's table.
         size: Image size in pixels; patches of another size are resized (antialiased, as PIL does).
         cache_bytes: Hold the patches in memory up to this many bytes.
+        device: In whose memory; on a GPU only where they take at most a quarter of what is free there.
     """
 
-    def __init__(self, store: PatchStore, rows: np.ndarray, size: int, cache_bytes: int = 4 << 30) -> None:
+    def __init__(
+        self,
+        store: PatchStore,
+        rows: np.ndarray,
+        size: int,
+        cache_bytes: int = 4 << 30,
+        device: torch.device = CPU,
+    ) -> None:
         self.store, self.rows, self.size = store, rows, size
         item = store.dtype.itemsize * store.shape[0] * size * size
-        self.cache: np.ndarray | None = None
+        self.cache: Tensor | None = None
         if len(rows) * item <= cache_bytes:
-            self.cache = np.empty((len(rows), store.shape[0], size, size), store.dtype)
+            cache = np.empty((len(rows), store.shape[0], size, size), store.dtype)
             for start in range(0, len(rows), 1024):
-                self.cache[start : start + 1024] = self._read(rows[start : start + 1024])
+                cache[start : start + 1024] = self._read(rows[start : start + 1024])
+            self.cache = _raw(cache).to(device if cache.nbytes <= _free(device) // 4 else CPU)
 
     def __call__(self, index: np.ndarray) -> Tensor:
         """Indices into `rows` (n,) -> (n, C, S, S) float32, in stored numbers."""
-        pixels = self._read(self.rows[index]) if self.cache is None else self.cache[index]
-        return torch.from_numpy(pixels.astype(np.float32))
+        if self.cache is None:
+            return _floats(_raw(self._read(self.rows[index])), self.store.dtype)
+        return _floats(self.cache[torch.from_numpy(index).to(self.cache.device)], self.store.dtype)
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         pixels = self.store.pixels(rows)
@@ -95,6 +106,21 @@ class PixelSource:
             limits = np.iinfo(pixels.dtype)
             resized = resized.round().clip(limits.min, limits.max)
         return resized.astype(pixels.dtype)
+
+
+def _raw(stored: np.ndarray) -> Tensor:
+    """The same bytes as a tensor; uint16, which torch can hardly index, as int16."""
+    return torch.from_numpy(stored.view(np.int16) if stored.dtype == np.uint16 else stored)
+
+
+def _floats(raw: Tensor, stored: np.dtype[Any]) -> Tensor:
+    """Stored numbers as float32."""
+    return (raw.int() & 0xFFFF).float() if stored == np.uint16 else raw.float()
+
+
+def _free(device: torch.device) -> int:
+    """Bytes free in a GPU's memory; in the computer's own, as many as asked for."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 1 << 62
 
 
 class TrainBatches:

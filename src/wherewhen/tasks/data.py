@@ -190,7 +190,8 @@ class StoreData(pl.LightningDataModule):
         return EvalBatches(self._pixels(rows), self.labels[rows], self.eval_batch)
 
     def _pixels(self, rows: np.ndarray) -> PixelSource:
-        return PixelSource(self.opened, rows, self.facts.image_size, self.cache_bytes)
+        device = self._trainer().strategy.root_device
+        return PixelSource(self.opened, rows, self.facts.image_size, self.cache_bytes, device)
 
     def _where(self, rows: np.ndarray) -> np.ndarray:
         where: np.ndarray = np.column_stack((self.opened.place(), self.opened.day()))[rows]
