@@ -1,6 +1,5 @@
 """A store as training, validation and test batches."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -79,17 +78,17 @@ class StoreData(pl.LightningDataModule):
             raise UserError(f"{self.path} has no labels, so nothing can be trained or tested on it")
         self.labels = self.opened.labels()
         self.ids = self.opened.table["id"].to_numpy(dtype=str)
-        train, self.val_rows, self.test_rows = self._parts()
-        self.train_rows = train
-        self.labelled = self._budget() if len(train) else np.empty(0, dtype=np.int64)
+        self.train_rows, self.val_rows, self.test_rows = self._parts()
+        self.labelled = self._budget() if len(self.train_rows) else np.empty(0, dtype=np.int64)
+        if stage == "fit" and not len(self.labelled):
+            patches, known = len(self.train_rows), len(self.labelled)
+            raise UserError(
+                f"{self.path} has {patches} training patches and {known} of them with a label; give patches a "
+                "split and a label when the store is made, or set block_km to split by place"
+            )
         self.facts = self._facts()
         if self._is_read_at_once():
             self.opened.verify()
-        if stage == "fit" and not len(self.labelled):
-            raise UserError(
-                f"{self.path} has {len(train)} training patches and {len(self.labelled)} of them with a label; give "
-                "patches a split and a label when the store is made, or set block_km to split by place"
-            )
 
     def train_dataloader(self) -> Steps:
         """Endless batches, from the trainer's step on."""
@@ -104,8 +103,7 @@ class StoreData(pl.LightningDataModule):
             trainer.global_rank,
             trainer.world_size,
         )
-        first: Callable[[], int] = lambda: trainer.global_step  # noqa: E731
-        return Steps(batches, first)
+        return Steps(batches, first=lambda: trainer.global_step)
 
     def val_dataloader(self) -> EvalBatches:
         """The held-out part of the training split, or the store's own validation split."""
