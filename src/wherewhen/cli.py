@@ -15,6 +15,7 @@ VERBS = {
     "fit": ("wherewhen.tasks.verbs", "fit", "train, or go on with an interrupted training"),
     "validate": ("wherewhen.tasks.verbs", "validate", "metrics on the held-out part of the training split"),
     "test": ("wherewhen.tasks.verbs", "test", "metrics on the test split, from images alone"),
+    "experiment": ("wherewhen.experiments.verb", "main", "many trainings, one answer: a leaderboard"),
 }
 
 USAGE = """\
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def usage() -> str:
     """The help text."""
-    return USAGE.format(verbs="\n".join(f"  {name:<10}{what}" for name, (_, _, what) in VERBS.items()))
+    return USAGE.format(verbs="\n".join(f"  {name:<12}{what}" for name, (_, _, what) in VERBS.items()))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from wherewhen.store import PatchStore
 from wherewhen.views import resize
 
 CPU = torch.device("cpu")
-LABELLED, UNLABELLED, VIEWS, NOISE, START = range(1, 6)  # the streams that one seed feeds
+LABELLED, UNLABELLED, VIEWS, NOISE, START, PERMUTED = range(1, 7)  # the streams that one seed feeds
 
 
 def mix(*numbers: int) -> int:
@@ -95,7 +95,7 @@ class PixelSource:
         """Indices into `rows` (n,) -> (n, C, S, S) float32, in stored numbers."""
         if self.cache is None:
             return _floats(_raw(self._read(self.rows[index])), self.store.dtype)
-        return _floats(self.cache[torch.from_numpy(index).to(self.cache.device)], self.store.dtype)
+        return _floats(self.cache.index_select(0, torch.from_numpy(index).to(self.cache.device)), self.store.dtype)
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
         pixels = self.store.pixels(rows)
@@ -115,7 +115,7 @@ def _raw(stored: np.ndarray) -> Tensor:
 
 def _floats(raw: Tensor, stored: np.dtype[Any]) -> Tensor:
     """Stored numbers as float32."""
-    return (raw.int() & 0xFFFF).float() if stored == np.uint16 else raw.float()
+    return (raw.view(torch.uint16) if stored == np.uint16 else raw).float()
 
 
 def _free(device: torch.device) -> int:

@@ -1,12 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from wherewhen.encoders import Learner, MetadataEncoder, ViT, feature_width
-from wherewhen.encoders.metadata import raw_numbers
+from wherewhen.encoders.metadata import encode
+from wherewhen.encoders.statistics import colour_and_roughness
 from wherewhen.errors import UserError
 
 
@@ -31,6 +33,50 @@ def test_the_token_makes_the_sequence_one_longer(image_size: int, patch_size: in
     assert not torch.equal(with_token.pooled, without.pooled)
 
 
+@pytest.mark.parametrize("patch_size", [2, 4, 8, 16])
+def test_a_convolutional_stem_makes_the_same_tokens(patch_size: int) -> None:
+    settings = {"image_size": 32, "patch_size": patch_size}
+    images, token = torch.randn(2, 3, 32, 32), torch.randn(2, 32)
+    ours, plain = (small_vit(3, stem=stem, **settings)(images, token) for stem in ("convolutions", "patches"))
+    for one, other in zip((*ours.maps, *ours[::2]), (*plain.maps, *plain[::2]), strict=True):
+        assert one.shape == other.shape
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"patch_size": 6, "image_size": 24}, "patch size 6 is not a power of two"),
+        ({"patch_size": 8, "width": 36}, "width 36 is not a multiple of patch size 8"),
+        ({"weights": "vit.safetensors"}, "published weights have no convolutional stem"),
+    ],
+)
+def test_a_convolutional_stem_says_what_it_needs(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        small_vit(3, stem="convolutions", **settings)
+
+
+def test_statistics_are_those_of_numpy() -> None:
+    images = np.random.default_rng(0).normal(size=(3, 2, 5, 6)).astype(np.float32)
+    found = colour_and_roughness(torch.from_numpy(images)).numpy()
+    for image, row in zip(images, found, strict=True):
+        for band, pixels in enumerate(image):
+            steps = [
+                np.hypot(pixels[r, c + 1] - pixels[r, c], pixels[r + 1, c] - pixels[r, c])
+                for r in range(4)
+                for c in range(5)
+            ]
+            rough = (pixels.std(ddof=1), np.mean(steps), np.std(steps, ddof=1))
+            truth = (pixels.mean(), *(np.log(value + 0.05) for value in rough))
+            np.testing.assert_allclose(row[band::2], truth, rtol=1e-4, atol=1e-5)
+
+
+def test_the_class_token_begins_with_the_statistics() -> None:
+    images = torch.randn(2, 3, 16, 16)
+    for statistics in (True, False):
+        pooled = small_vit(3, statistics=statistics, depth=0).eval()(images).pooled  # no block brings the image in
+        assert torch.equal(pooled[0], pooled[1]) != statistics
+
+
 def test_feature_maps_lie_as_the_image_does() -> None:
     vit = small_vit(1, depth=0).eval()
     with torch.no_grad():
@@ -42,9 +88,19 @@ def test_feature_maps_lie_as_the_image_does() -> None:
 
 
 def test_raw_numbers_are_the_published_ones() -> None:
-    numbers = raw_numbers(torch.tensor([[45.0, -90.0, 0.25]]))
-    torch.testing.assert_close(numbers["place"], torch.tensor([[0.5, -0.5]]))
-    torch.testing.assert_close(numbers["time"], torch.tensor([[1.0, 0.0]]))
+    where = torch.tensor([[45.0, -90.0, 0.25]])
+    torch.testing.assert_close(encode("place", where), torch.tensor([[0.5, -0.5]]))
+    torch.testing.assert_close(encode("time", where), torch.tensor([[1.0, 0.0]]))
+
+
+def test_fourier_numbers_tell_neighbouring_regions_apart() -> None:
+    where = torch.tensor([[48.0, 8.0, 0.5], [50.0, 8.0, 0.5]])
+    raw, fourier = encode("place", where), encode("place", where, "fourier")
+    assert fourier.shape == (2, 20)
+    assert (raw[0] - raw[1]).abs().max() < 0.03
+    assert (fourier[0] - fourier[1]).abs().max() > 1  # half a wave of 4 degrees
+    torch.testing.assert_close(fourier[0, :4], torch.tensor([-1.0, 0.0, 2**-0.5, 2**-0.5]), atol=1e-6, rtol=0)
+    assert encode("time", where, "fourier").shape == (2, 4)
 
 
 def test_metadata_parts_that_are_not_used_do_not_matter() -> None:
@@ -66,8 +122,7 @@ def test_unknown_metadata_has_a_learned_stand_in_only_when_dropout_trains_it() -
     encoder.train()
     torch.manual_seed(0)
     encoder(where.nan_to_num().expand(64, 2, 3).flatten(0, 1)).sum().backward()
-    assert encoder.unknown.grad is not None
-    assert (encoder.unknown.grad != 0).all()
+    assert all(numbers.grad is not None and numbers.grad.all() for numbers in encoder.unknown.parameters())
 
 
 @pytest.mark.parametrize(

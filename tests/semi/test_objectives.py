@@ -128,6 +128,27 @@ def test_weak_views_and_labels_carry_no_gradient() -> None:
     assert images["weak"].grad is None
 
 
+def test_batch_norm_sees_each_view_by_itself_and_remembers_no_strong_one() -> None:
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(8)
+    model = Learner(nn.Sequential(nn.Conv2d(3, 8, 8), norm, nn.Flatten()), 8, CLASSES)
+    objective = SemiSupervised(model, Average(model), FixMatch(0.0), SingleLabel())
+    images, _, y = batch(0)
+    losses = objective(images, {}, y, Clock(0, 1))
+    alone = nn.functional.cross_entropy(model(images["labelled"]).logits, y)
+    torch.testing.assert_close(losses["supervised"], alone)
+
+    assert norm.running_mean is not None
+    before = norm.running_mean.clone()
+    objective(images | {"strong": images["strong"] + 100}, {}, y, Clock(1, 1))
+    once = norm.running_mean.clone()
+    norm.running_mean.copy_(before)
+    objective(images, {}, y, Clock(1, 1))
+    torch.testing.assert_close(once, norm.running_mean)
+    assert not torch.equal(once, before)
+    assert norm.momentum == 0.1
+
+
 def test_warm_up_leaves_the_supervised_loss_alone() -> None:
     objective = spatiotemporal(1.0, warmup_steps=5, unlabelled_weight=2.0)
     images, where, y = batch(0)

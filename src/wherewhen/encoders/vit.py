@@ -3,8 +3,9 @@
 Notation: N images, C bands, D width, P patches.
 """
 
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import timm
 import torch
@@ -12,6 +13,7 @@ from timm.models import adapt_input_conv
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
+from wherewhen.encoders.statistics import Statistics
 from wherewhen.encoders.weights import load_into, read_weights
 from wherewhen.errors import UserError
 
@@ -22,6 +24,42 @@ class Encoded(NamedTuple):
     pooled: Tensor  # (N, D)
     maps: tuple[Tensor, ...] = ()  # feature maps (N, D, h, w), finest first
     token: Tensor | None = None  # (N, D) the extra token after the last block
+
+
+class ConvStem(nn.Module):
+    """3×3 convolutions with batch norm, each of which halves the image, until a patch is one pixel.
+
+    Early convolutions in place of cut-out patches let a transformer learn from few images (Xiao et al., "Early
+    Convolutions Help Transformers See Better", NeurIPS 2021).
+
+    Args:
+        channels: C, bands of the images.
+        image_size: Height and width of the images in pixels.
+        patch_size: Pixels of the image to one token: a power of two, 2 or more.
+        width: D, a multiple of `patch_size`.
+    """
+
+    def __init__(self, channels: int, image_size: int, patch_size: int, width: int) -> None:
+        super().__init__()
+        halvings = patch_size.bit_length() - 1
+        if patch_size < 2 or patch_size != 1 << halvings:
+            raise UserError(f"patch size {patch_size} is not a power of two; a convolutional stem needs 2, 4, 8 or 16")
+        if width % patch_size:
+            raise UserError(f"width {width} is not a multiple of patch size {patch_size}; change one of them")
+        widths = [channels, *(2 * width >> (halvings - i) for i in range(halvings))]
+        self.layers = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+                for a, b in pairwise(widths)
+            )
+        )
+        self.grid_size = (image_size // patch_size,) * 2
+        self.num_patches = self.grid_size[0] * self.grid_size[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, P, D)."""
+        maps: Tensor = self.layers(images)
+        return maps.flatten(2).transpose(1, 2)
 
 
 class ViT(nn.Module):
@@ -37,6 +75,10 @@ class ViT(nn.Module):
         width: D, a multiple of `heads`. 384 is ViT-S.
         depth: Number of blocks.
         heads: Attention heads.
+        stem: "patches" cuts the image into patches as the paper does; "convolutions" is far better with few labels
+            and no weights to start from, and takes no published weights.
+        statistics: Begin the class token with the image's colour and roughness.
+        layer_scale: What each block's branches are multiplied by at the start, learned; None leaves them as they are.
         drop_path: Stochastic depth of the last block; earlier blocks have less, linearly.
         weights: Start from a file (.safetensors, .pth), or from a timm model's published weights by name;
             bands and positions are adapted, the head is dropped. None starts from scratch.
@@ -52,6 +94,9 @@ class ViT(nn.Module):
         width: int = 384,
         depth: int = 12,
         heads: int = 6,
+        stem: Literal["patches", "convolutions"] = "patches",
+        statistics: bool = False,
+        layer_scale: float | None = None,
         drop_path: float = 0.0,
         weights: str | None = None,
     ) -> None:
@@ -60,6 +105,8 @@ class ViT(nn.Module):
             raise UserError(f"image size {image_size} is not a multiple of patch size {patch_size}; change one of them")
         if width % heads:
             raise UserError(f"width {width} is not a multiple of {heads} heads; change one of them")
+        if weights is not None and stem == "convolutions":
+            raise UserError("published weights have no convolutional stem; set stem to patches, or weights to null")
         self.channels, self.width = channels, width
         self.vit = VisionTransformer(
             img_size=image_size,
@@ -69,8 +116,12 @@ class ViT(nn.Module):
             embed_dim=width,
             depth=depth,
             num_heads=heads,
+            init_values=layer_scale,
             drop_path_rate=drop_path,
         )
+        if stem == "convolutions":
+            self.vit.patch_embed = ConvStem(channels, image_size, patch_size, width)
+        self.statistics = Statistics(channels, width) if statistics else None
         if weights is not None:
             self.load(weights)
 
@@ -78,6 +129,8 @@ class ViT(nn.Module):
         """Images (N, C, H, W), token (N, D) or None -> `Encoded`."""
         vit = self.vit
         x = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))  # (N, 1 + P, D)
+        if self.statistics is not None:
+            x = torch.cat((x[:, :1] + self.statistics(images)[:, None].to(x.dtype), x[:, 1:]), dim=1)
         if token is not None:
             x = torch.cat((x, token.to(x.dtype)[:, None]), dim=1)
         x = vit.norm(vit.blocks(x))

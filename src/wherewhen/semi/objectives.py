@@ -5,12 +5,14 @@ Notation: L labelled and U unlabelled images, D width of the token, K outcomes.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 from wherewhen.semi.algorithm import Algorithm, Clock, Losses, Outputs, PseudoLabels, supervised
 from wherewhen.semi.average import Average
@@ -160,11 +162,16 @@ class SemiSupervised(Objective):
             if "blank" in images:
                 outputs["blank"] = self.space.logits(in_eval_mode(model, images["blank"]).logits)
         names = [name for name in images if name not in ("weak", "blank")]
-        known = torch.cat([where[name] for name in names]) if where else None
-        encoded = model(torch.cat([images[name] for name in names]), known)
-        for name, raw in zip(names, encoded.logits.split([len(images[n]) for n in names]), strict=True):
-            outputs[name] = self.space.logits(raw)
-        return Answer(Outputs(**outputs), encoded.token)
+        together = [names] if not batch_norms(model) else [[name] for name in names]  # batch norm would mix the views
+        tokens = []
+        for group in together:
+            known = torch.cat([where[name] for name in group]) if where else None
+            with unrecorded(model, group == ["strong"]):
+                encoded = model(torch.cat([images[name] for name in group]), known)
+            tokens.append(encoded.token)
+            for name, raw in zip(group, encoded.logits.split([len(images[n]) for n in group]), strict=True):
+                outputs[name] = self.space.logits(raw)
+        return Answer(Outputs(**outputs), None if tokens[0] is None else torch.cat(tokens))
 
     @torch.no_grad()
     def label(
@@ -271,6 +278,25 @@ class SpatioTemporal(SemiSupervised):
         """As for one learner, and the student's average follows as well."""
         super().after_step()
         self.student_ema.update(self.student)
+
+
+def batch_norms(model: nn.Module) -> list[BatchNorm]:
+    """All batch norms of a network."""
+    return [module for module in model.modules() if isinstance(module, BatchNorm)]
+
+
+@contextmanager
+def unrecorded(model: nn.Module, wanted: bool = True) -> Iterator[None]:
+    """Keep the images shown meanwhile out of the running statistics of batch norms."""
+    norms = batch_norms(model) if wanted else []
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum = 0.0
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def in_eval_mode(model: nn.Module, images: Tensor) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 
 from wherewhen import splits
 from wherewhen.errors import UserError
-from wherewhen.loader import EvalBatches, PixelSource, Steps, TrainBatches
+from wherewhen.loader import PERMUTED, EvalBatches, PixelSource, Steps, TrainBatches, mix
 from wherewhen.semi import UNKNOWN
 from wherewhen.store import PatchStore
 from wherewhen.tasks.facts import Facts
@@ -31,6 +31,7 @@ class StoreData(pl.LightningDataModule):
         test_share: With blocks: share of the test.
         eval_batch: Images a batch in validation and test.
         cache_gib: Hold a part of the store in memory when it is no larger than this.
+        permute_where: Control: give every training patch another one's place and time.
         seed: Chooses labelled, validation and block patches, and the order of training.
     """
 
@@ -48,6 +49,7 @@ class StoreData(pl.LightningDataModule):
         test_share: float = 0.2,
         eval_batch: int = 256,
         cache_gib: float = 4.0,
+        permute_where: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -68,6 +70,7 @@ class StoreData(pl.LightningDataModule):
         self.sizes = (labelled_batch, unlabelled_batch)
         self.validation, self.block_km, self.gap_km = validation, block_km, gap_km
         self.test_share, self.eval_batch, self.cache_bytes = test_share, eval_batch, int(cache_gib * 2**30)
+        self.permute_where = permute_where
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store, choose the parts; long work starts only after every check."""
@@ -95,7 +98,7 @@ class StoreData(pl.LightningDataModule):
         trainer = self._trainer()
         batches = TrainBatches(
             self._pixels(self.train_rows),
-            self._where(self.train_rows),
+            self._where(self._permuted() if self.permute_where else self.train_rows),
             self.labelled,
             self.labels[self.train_rows[self.labelled]],
             (self.sizes[0], self.sizes[1] if trainer.lightning_module.needs_unlabelled else 0),
@@ -194,6 +197,13 @@ class StoreData(pl.LightningDataModule):
     def _where(self, rows: np.ndarray) -> np.ndarray:
         where: np.ndarray = np.column_stack((self.opened.place(), self.opened.day()))[rows]
         return where
+
+    def _permuted(self) -> np.ndarray:
+        """Training rows, each in the place of another: one round through all of them in random order."""
+        order = np.random.default_rng(mix(self.seed, PERMUTED)).permutation(len(self.train_rows))
+        others = np.empty_like(self.train_rows)
+        others[order] = self.train_rows[np.roll(order, 1)]
+        return others
 
     def _trainer(self) -> pl.Trainer:
         if self.trainer is None:

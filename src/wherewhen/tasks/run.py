@@ -3,6 +3,7 @@
 config.yaml       every setting, as resolved
 environment.json  versions, machine, git revision
 metrics.csv       step, name, value: one row a figure, losses as means since the last row
+timing.json       seconds and steps of the training, over all its interruptions
 checkpoints/      last.ckpt to go on from, best.ckpt by the validation metric
 curves.png, test.json, test_predictions.csv, confusion.png
 """
@@ -11,6 +12,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +24,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from wherewhen.errors import UserError
-from wherewhen.files import atomic_path, cannot_write, remove_leftovers, write_json, write_text
+from wherewhen.files import atomic_path, cannot_write, read_json, remove_leftovers, write_json, write_text
 from wherewhen.tasks.evaluation import HEADLINE
 
 NAMED = ("wherewhen", "torch", "timm", "lightning", "torchmetrics", "numpy", "pandas", "pyarrow")
@@ -36,6 +38,7 @@ class Run:
         self.config = self.folder / "config.yaml"
         self.metrics = self.folder / "metrics.csv"
         self.labelled = self.folder / "labelled.csv"
+        self.timing = self.folder / "timing.json"
         self.last = self.folder / "checkpoints" / "last.ckpt"
         self.best = self.folder / "checkpoints" / "best.ckpt"
 
@@ -172,6 +175,31 @@ class Saving(pl.Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take it up again."""
         self.best = state["best"]
+
+
+class Stopwatch(pl.Callback):
+    """Write the seconds of a training, over all its interruptions, with every checkpoint.
+
+    They lie in a file of their own: a checkpoint must not depend on the clock. What an interruption made to be done
+    again counts once.
+
+    Args:
+        run: Where to.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Start, with the seconds of what the checkpoint holds."""
+        goes_on = self.run.last.is_file() and self.run.timing.is_file()
+        self.began = time.monotonic() - (read_json(self.run.timing)["seconds"] if goes_on else 0)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Write them."""
+        if trainer.is_global_zero:
+            seconds = time.monotonic() - self.began
+            write_json(self.run.timing, {"seconds": seconds, "steps": trainer.global_step})
 
 
 def headline(metrics: Mapping[str, Tensor]) -> Tensor | None:

@@ -11,7 +11,7 @@ from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
 from wherewhen.encoders import Learner, MetadataEncoder, feature_width
-from wherewhen.encoders.metadata import PARTS, Part
+from wherewhen.encoders.metadata import PARTS, Encoding, Part
 from wherewhen.errors import UserError
 from wherewhen.loader import LABELLED, NOISE, START, UNLABELLED, VIEWS, EvalBatch, Patches, StepBatch, mix
 from wherewhen.semi import Algorithm, Average, Clock, MultiLabel, SemiSupervised, SingleLabel, SpatioTemporal
@@ -31,6 +31,7 @@ class Teacher:
     Args:
         metadata: What it knows: place, time or both; None takes what is known of every training patch.
         metadata_dropout: Share of training samples whose place or time is hidden from it.
+        encoding: Of the metadata: "raw" as published, or "fourier" (`MetadataEncoder`).
         distill_weight: λ_D; 0 switches the distillation off, and the student has no token then.
         distance: Between the tokens of teacher and student.
         stop_gradient: Keep the distillation from moving the teacher.
@@ -38,6 +39,7 @@ class Teacher:
 
     metadata: list[Part] | None = None
     metadata_dropout: float = 0.0
+    encoding: Encoding = "raw"
     distill_weight: float = 1.0
     distance: Distance = "mse"
     stop_gradient: bool = True
@@ -175,8 +177,8 @@ class LabelEfficient(pl.LightningModule):
                     f"the {part} of some training patches is unknown; set metadata_dropout (0.1, say) so that "
                     f"the teacher learns what unknown means, or leave {part} out of metadata"
                 )
-        dropout = self.teacher.metadata_dropout
-        return lambda width: MetadataEncoder(width, use, dropout)
+        dropout, encoding = self.teacher.metadata_dropout, self.teacher.encoding
+        return lambda width: MetadataEncoder(width, use, dropout, encoding)
 
     # -- training -------------------------------------------------------------------------------
 

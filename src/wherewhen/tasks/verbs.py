@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -15,11 +14,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from wherewhen import plots
 from wherewhen.errors import UserError
-from wherewhen.files import write_json
 from wherewhen.tasks.data import StoreData
 from wherewhen.tasks.evaluation import Evaluation
 from wherewhen.tasks.progress import Progress
-from wherewhen.tasks.run import AtomicCheckpoints, Journal, Run, Saving
+from wherewhen.tasks.run import AtomicCheckpoints, Journal, Run, Saving, Stopwatch
 from wherewhen.tasks.task import LabelEfficient
 
 # What Lightning says of itself is no news for our users, and its advice is about loaders that ours are not.
@@ -87,7 +85,12 @@ class Cli(LightningCLI):
         self.run = Run(self.config.run)
         settings = self.config_init.trainer
         journal = Journal(self.run, self.config.log_every)
-        callbacks = [*(settings.callbacks or []), journal, Saving(self.run, self.config.save_every)]
+        callbacks = [
+            *(settings.callbacks or []),
+            journal,
+            Saving(self.run, self.config.save_every),
+            Stopwatch(self.run),
+        ]
         if settings.enable_progress_bar is not False:
             callbacks.append(Progress(journal))
         logger = tensorboard(self.run) if settings.logger is None else settings.logger
@@ -135,18 +138,14 @@ def fit(args: Sequence[str]) -> int:
         raise UserError("an algorithm needs unlabelled images; set data.unlabelled_batch to 1 or more")
     cli.datamodule.setup("fit")
     cli.run.begin(cli.parser.dump(cli.config, skip_none=False), cli.datamodule.labelled_ids())
-    began, resumed = time.monotonic(), cli.run.last.is_file()
     try:
-        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=str(cli.run.last) if resumed else None)
+        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=str(cli.run.last) if cli.run.last.is_file() else None)
     except MisconfigurationException as error:
         raise UserError(f"the trainer's settings do not fit the data: {error}") from error
     except SystemExit:  # how Lightning answers Ctrl-C
         if not cli.trainer.interrupted:
             raise
         raise KeyboardInterrupt from None
-    if not resumed:
-        seconds = time.monotonic() - began
-        write_json(cli.run.folder / "timing.json", {"seconds": seconds, "steps": cli.trainer.global_step})
     plots.curves(cli.run.metrics, cli.run.folder / "curves.png")
     return 0
 

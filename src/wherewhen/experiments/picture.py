@@ -1,0 +1,56 @@
+"""The leaderboard as a picture: accuracy of every row with its interval, a panel a split."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from wherewhen.plots import COLOURS, GRID, save
+
+SPREAD = 0.7  # of the height of a row, for its label budgets
+
+
+class Bar(NamedTuple):
+    """Accuracy of a row in % and its 95 % interval; NaN where nothing is finished."""
+
+    title: str
+    accuracy: float
+    low: float
+    high: float
+
+
+def draw(panels: Mapping[str, Mapping[str, Sequence[Bar]]], path: Path) -> None:
+    """Write the picture: split -> label budget -> rows."""
+    budgets = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    titles = list(dict.fromkeys(bar.title for panel in panels.values() for bars in panel.values() for bar in bars))
+    figure = Figure(
+        figsize=(3.6 * len(panels), (0.16 + 0.1 * len(budgets)) * len(titles))
+    )  # of the panels; the words come on top
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    figure.subplots_adjust(left=0, right=1, wspace=0.06)
+    for axis, (split, panel) in zip(axes, panels.items(), strict=True):
+        for number, name in enumerate(budgets):
+            shift = SPREAD * ((number + 0.5) / len(budgets) - 0.5)
+            if not (bars := panel.get(name)):
+                continue
+            axis.errorbar(
+                [bar.accuracy for bar in bars],
+                [titles.index(bar.title) + shift for bar in bars],
+                xerr=np.array([(bar.accuracy - bar.low, bar.high - bar.accuracy) for bar in bars]).T.clip(0),
+                fmt="o",
+                markersize=4,
+                capsize=2,
+                linewidth=1.2,
+                color=COLOURS[number % len(COLOURS)],
+                label=name,
+            )
+        axis.set(xlabel="test accuracy (%), 95 % interval", xlim=(0, 102))
+        axis.set_title(split, fontsize=10)
+        axis.set_yticks(range(len(titles)), titles, fontsize=9)
+        axis.set_ylim(len(titles) - 0.5, -0.5)
+        axis.grid(**GRID)
+        axis.set_axisbelow(True)
+    axes[-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    save(figure, path)

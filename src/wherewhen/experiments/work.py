@@ -1,0 +1,61 @@
+"""One worker's process: `python -m wherewhen.experiments.work FOLDER …` finishes cells, one after the other."""
+
+import csv
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from wherewhen.errors import UserError
+from wherewhen.experiments import trained, untrained
+from wherewhen.experiments.cells import RESULT, Order, result
+from wherewhen.experiments.jobs import end_with_parent
+from wherewhen.files import read_json, write_json
+
+KINDS: dict[str, Callable[[Order, Path], trained.Figures]] = {
+    "statistical": untrained.classify,
+    "trained": trained.train,
+    "teacher": trained.teacher,
+    "teacher_far": trained.teacher_far,
+    "student_far": trained.student_far,
+}
+
+
+def main(folders: Sequence[str]) -> int:
+    """Finish the cells in these folders; one that fails does not keep the others. 1 where one failed."""
+    failures = []
+    for folder in map(Path, folders):
+        try:
+            finish(folder)
+        except UserError as error:
+            failures.append(f"{folder}\nwherewhen: {error}")
+        except Exception:
+            failures.append(f"{folder}\n{traceback.format_exc()}")
+    for failure in failures:  # last, where the end of the log shows them
+        print(f"\nfailed: {failure}", flush=True)
+    return int(bool(failures))
+
+
+def finish(folder: Path) -> None:
+    """Make a cell's result, unless it is there; it is written last, and at once."""
+    if result(folder) is not None:
+        return
+    order, began = Order.read(folder), time.monotonic()
+    print(f"\n{order.cell}", flush=True)
+    figures = KINDS[order.kind](order, folder)
+    value = asdict(order.cell) | read_json(folder / "test.json") | counts(folder) | figures
+    write_json(folder / RESULT, value | {"wall": time.monotonic() - began, "digest": order.digest})
+
+
+def counts(folder: Path) -> dict[str, int]:
+    """How many test patches have a known label, and how many of those were classified rightly."""
+    with (folder / "test_predictions.csv").open(encoding="utf-8") as file:
+        right = [row["label"] == row["prediction"] for row in csv.DictReader(file) if row["label"]]
+    return {"tested": len(right), "correct": sum(right)}
+
+
+if __name__ == "__main__":
+    end_with_parent()
+    sys.exit(main(sys.argv[1:]))
