@@ -156,7 +156,7 @@ class SemiSupervised(Objective):
     def ask(self, model: nn.Module, images: Images, where: Where) -> Answer:
         """Show a network all views: those that carry gradient in one batch, the others without."""
         outputs: dict[str, Tensor] = {}
-        with torch.no_grad():  # labels are made from these, nothing is learned from them
+        with torch.no_grad(), unrecorded(model):  # labels are made from these, nothing is learned from them
             if "weak" in images:
                 outputs["weak"] = self.space.logits(model(images["weak"], where.get("weak")).logits)
             if "blank" in images:
@@ -166,7 +166,7 @@ class SemiSupervised(Objective):
         tokens = []
         for group in together:
             known = torch.cat([where[name] for name in group]) if where else None
-            with unrecorded(model, group == ["strong"]):
+            with unrecorded(model, "labelled" not in group):
                 encoded = model(torch.cat([images[name] for name in group]), known)
             tokens.append(encoded.token)
             for name, raw in zip(group, encoded.logits.split([len(images[n]) for n in group]), strict=True):
