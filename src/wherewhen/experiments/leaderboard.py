@@ -7,12 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from wherewhen.errors import UserError
 from wherewhen.experiments import jobs
 from wherewhen.experiments.cells import RESULT, result
 from wherewhen.experiments.plan import SPLITS, Plan
-from wherewhen.files import read_json
+from wherewhen.files import make_folder, read_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,14 +49,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_missing(args: argparse.Namespace) -> list[jobs.Job]:
-    """Plan all cells, run those without a result; the jobs that failed."""
+    """Plan all cells, run those without a result; the jobs that failed.
+
+    Raises:
+        UserError: The call cannot work, or another leaderboard is writing to the same folder.
+    """
     plan = Plan.of(args)
     plan.check()
-    plan.write(args.command)
-    workers = jobs.environments(args.workers, args.device)
-    progress = Progress(plan, len(workers))
-    print(f"{len(progress.missing())} of {len(plan.orders)} cells to run, {len(workers)} at a time", flush=True)
-    return jobs.run(list(plan.jobs()), workers, progress)
+    make_folder(args.out)
+    try:
+        with FileLock(args.out / ".lock", blocking=False):  # the system lets go of it however this process ends
+            plan.write(args.command)
+            workers = jobs.environments(args.workers, args.device)
+            progress = Progress(plan, len(workers))
+            print(f"{len(progress.missing())} of {len(plan.orders)} cells to run, {len(workers)} at a time", flush=True)
+            return jobs.run(list(plan.jobs()), workers, progress)
+    except Timeout as error:
+        raise UserError(f"another leaderboard is at work in {args.out}; wait for it, or give another --out") from error
 
 
 @dataclass
