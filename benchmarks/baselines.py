@@ -10,6 +10,7 @@ Notation: L labelled and U unlabelled images, K classes, D width of the token.
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ class Recipe:
         return math.cos(7 * math.pi * (step - self.warmup) / (16 * (self.steps - self.warmup)))
 
 
-class Step:
+class Step(ABC):
     """What every step ends with: backward, optimiser, schedule, averages, and figures to log.
 
     Args:
@@ -83,9 +84,9 @@ class Step:
             follow(average, network, self.recipe.momentum)
         return {name: loss.item() for name, loss in losses.items()}
 
+    @abstractmethod
     def losses(self, images: Images, where: Where, y: Tensor) -> dict[str, Tensor]:
         """Weighted scalar losses by name."""
-        raise NotImplementedError
 
 
 class FixMatch(Step):

@@ -71,7 +71,6 @@ def train(method: str, seed: int, configs: Path, store: Path, out: Path) -> dict
     print(f"\n{METHODS[method]}, seed {seed}: {run}", flush=True)
     verbs.fit(words)  # whatever goes wrong is raised
     verbs.test(words)
-    timing = read_json(run / "timing.json") if (run / "timing.json").exists() else {}
     test = read_json(run / "test.json")
     return {
         "method": method,
@@ -79,7 +78,7 @@ def train(method: str, seed: int, configs: Path, store: Path, out: Path) -> dict
         "run": run.name,
         "labels": len((run / "labelled.csv").read_text(encoding="utf-8").splitlines()) - 1,
         "accepted": accepted(run / "metrics.csv"),
-        "seconds": timing.get("seconds"),
+        "seconds": read_json(run / "timing.json")["seconds"],
         **{name: test[name] for name in ("images", "accuracy", "balanced_accuracy", "calibration_error")},
     }
 

@@ -1,8 +1,8 @@
 """`wherewhen prepare DATASET …`: from a dataset, or from nothing, to a PatchStore."""
 
-import argparse
 from collections.abc import Sequence
-from importlib import import_module
+
+from wherewhen import subcommands
 
 # A dataset is a module of `wherewhen.ingest` with `add_arguments(parser)` and `run(args)`, imported when asked for.
 DATASETS = {
@@ -17,15 +17,6 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         UserError: The source or the output is wrong.
     """
-    parser = argparse.ArgumentParser(prog="wherewhen prepare", description=__doc__)
-    commands = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
-    chosen = next((word for word in argv if word in DATASETS), None)
-    for name, title in DATASETS.items():
-        command = commands.add_parser(name, help=title, description=title)
-        if name == chosen:
-            dataset = import_module(f"wherewhen.ingest.{name}")
-            dataset.add_arguments(command)
-            command.set_defaults(run=dataset.run)
-    args = parser.parse_args(argv)
+    args = subcommands.parse(argv, "prepare", __doc__, "DATASET", "wherewhen.ingest", DATASETS)
     args.run(args)
     return 0

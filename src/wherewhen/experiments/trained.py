@@ -38,13 +38,13 @@ def train(order: Order, folder: Path) -> Figures:
 def teacher(order: Order, folder: Path) -> Figures:
     """The teacher of a finished training, with the true place and time of the test patches."""
     cli = opened(order)
-    return evaluate(cli, teacher_of(as_trained(cli)), where_of_test(cli), folder)
+    return evaluate(cli, teacher_of(as_trained(cli)), cli.datamodule.where(cli.datamodule.test_rows), folder)
 
 
 def teacher_far(order: Order, folder: Path) -> Figures:
     """The same teacher, told that it is far away, half a year later."""
     cli = opened(order)
-    return evaluate(cli, teacher_of(as_trained(cli)), far_away(where_of_test(cli)), folder)
+    return evaluate(cli, teacher_of(as_trained(cli)), far_away(cli.datamodule.where(cli.datamodule.test_rows)), folder)
 
 
 def student_far(order: Order, folder: Path) -> Figures:
@@ -55,7 +55,7 @@ def student_far(order: Order, folder: Path) -> Figures:
     def student(images: Tensor, where: Tensor) -> Tensor:
         return task.objective.predict(images, blank_of(task, images))
 
-    return evaluate(cli, student, far_away(where_of_test(cli)), folder)
+    return evaluate(cli, student, far_away(cli.datamodule.where(cli.datamodule.test_rows)), folder)
 
 
 def opened(order: Order) -> verbs.Cli:
@@ -96,13 +96,6 @@ def teacher_of(task: LabelEfficient) -> Answer:
 def blank_of(task: LabelEfficient, images: Tensor) -> Tensor | None:
     """The image without content, for algorithms that ask for one."""
     return task.blank(images) if "blank" in task.objective.views else None
-
-
-def where_of_test(cli: verbs.Cli) -> np.ndarray:
-    """(M, 3) latitude and longitude in degrees, fraction of the year; NaN where unknown."""
-    store, rows = cli.datamodule.opened, cli.datamodule.test_rows
-    where: np.ndarray = np.column_stack((store.place(), store.day()))[rows]
-    return where
 
 
 def far_away(where: np.ndarray) -> np.ndarray:

@@ -154,7 +154,7 @@ class SemiSupervised(Objective):
         return self.weigh(losses, clock)
 
     def ask(self, model: nn.Module, images: Images, where: Where) -> Answer:
-        """Show a network all views: those that carry gradient in one batch, the others without."""
+        """Show a network all views: with gradient those that are learned from, in one batch where no batch norm is."""
         outputs: dict[str, Tensor] = {}
         with torch.no_grad(), unrecorded(model):  # labels are made from these, nothing is learned from them
             if "weak" in images:

@@ -98,7 +98,7 @@ class StoreData(pl.LightningDataModule):
         trainer = self._trainer()
         batches = TrainBatches(
             self._pixels(self.train_rows),
-            self._where(self._permuted() if self.permute_where else self.train_rows),
+            self.where(self._permuted() if self.permute_where else self.train_rows),
             self.labelled,
             self.labels[self.train_rows[self.labelled]],
             (self.sizes[0], self.sizes[1] if trainer.lightning_module.needs_unlabelled else 0),
@@ -123,6 +123,11 @@ class StoreData(pl.LightningDataModule):
     def test_ids(self) -> list[str]:
         """Ids in the order of the test batches."""
         return list(self.ids[self.test_rows])
+
+    def where(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (N,) of the table -> (N, 3) latitude, longitude in degrees, fraction of the year; NaN where unknown."""
+        where: np.ndarray = np.column_stack((self.opened.place(), self.opened.day()))[rows]
+        return where
 
     @property
     def split(self) -> dict[str, float | int | None]:
@@ -173,7 +178,7 @@ class StoreData(pl.LightningDataModule):
         return stored <= VERIFIED_BYTES or len(self.opened) * item <= self.cache_bytes
 
     def _facts(self) -> Facts:
-        where = self._where(self.train_rows)
+        where = self.where(self.train_rows)
         missing = {"place": np.isnan(where[:, :2]).any(1), "time": np.isnan(where[:, 2])}
         size = self.image_size or self.opened.shape[-1]
         return Facts(
@@ -193,10 +198,6 @@ class StoreData(pl.LightningDataModule):
     def _pixels(self, rows: np.ndarray) -> PixelSource:
         device = self._trainer().strategy.root_device
         return PixelSource(self.opened, rows, self.facts.image_size, self.cache_bytes, device)
-
-    def _where(self, rows: np.ndarray) -> np.ndarray:
-        where: np.ndarray = np.column_stack((self.opened.place(), self.opened.day()))[rows]
-        return where
 
     def _permuted(self) -> np.ndarray:
         """Training rows, each in the place of another: one round through all of them in random order."""
