@@ -1,13 +1,15 @@
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from scipy.special import sph_harm_y
 from torch import Tensor, nn
 
 from wherewhen.encoders import Learner, MetadataEncoder, ViT, feature_width
-from wherewhen.encoders.metadata import encode
+from wherewhen.encoders.metadata import Encoding, encode, spherical_harmonics
 from wherewhen.encoders.statistics import colour_and_roughness
 from wherewhen.errors import UserError
 
@@ -103,6 +105,37 @@ def test_fourier_numbers_tell_neighbouring_regions_apart() -> None:
     assert encode("time", where, "fourier").shape == (2, 4)
 
 
+def test_cyclic_numbers_join_the_edges_of_the_map() -> None:
+    where = torch.tensor([[45.0, -180.0, 0.25], [45.0, 180.0, 0.25]])
+    east, west = encode("place", where, "cyclic")
+    torch.testing.assert_close(east, torch.tensor([0.5, 0.0, -1.0]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(east, west, atol=1e-6, rtol=0)
+    assert torch.equal(encode("time", where, "cyclic"), encode("time", where))
+
+
+def test_spherical_harmonics_are_those_of_scipy() -> None:
+    latitude, longitude = (
+        torch.tensor([-1.5, -0.4, 0.0, 0.9, 1.2]).double(),
+        torch.tensor([3.1, -2, 0, 0.3, 1]).double(),
+    )
+    ours = spherical_harmonics(latitude, longitude, 30)
+    assert ours.shape == (5, 900)
+    theirs = [sph_harm_y(n, 0, math.pi / 2 - latitude.numpy(), longitude.numpy()).real for n in range(30)]
+    for m in range(1, 30):
+        for n in range(m, 30):
+            complex_one = (-1) ** m * math.sqrt(2) * sph_harm_y(n, m, math.pi / 2 - latitude.numpy(), longitude.numpy())
+            theirs += [complex_one.real, complex_one.imag]
+    np.testing.assert_allclose(ours, math.sqrt(4 * math.pi) * np.stack(theirs, axis=-1), atol=1e-9)
+
+
+@pytest.mark.parametrize("encoding", ["raw", "cyclic", "fourier", "spherical"])
+def test_every_encoding_keeps_the_unknown_unknown(encoding: Encoding) -> None:
+    where = torch.tensor([[50.0, 8.0, 0.3], [torch.nan, torch.nan, 0.3], [50.0, 8.0, torch.nan]])
+    place, time = (encode(part, where, encoding) for part in ("place", "time"))
+    assert place.isnan().any(1).tolist() == [False, True, False]
+    assert time.isnan().any(1).tolist() == [False, False, True]
+
+
 def test_metadata_parts_that_are_not_used_do_not_matter() -> None:
     where = torch.tensor([[50.0, 8.0, 0.3]])
     for use, free in ((["place"], 2), (["time"], 0)):
@@ -141,6 +174,25 @@ def test_a_teacher_without_any_metadata_has_no_token() -> None:
     assert known.token is not None
     assert unknown.token is None
     assert torch.equal(unknown.logits, learner.head(learner.encoder(images).pooled))
+
+
+def test_late_fusion_adds_metadata_to_what_the_head_sees() -> None:
+    metadata = MetadataEncoder(32)
+    learner = Learner(small_vit(), 32, 5, metadata, late=True).eval()
+    images, where = torch.randn(2, 3, 16, 16), torch.tensor([[50.0, 8.0, 0.5]] * 2)
+    known, unknown = learner(images, where), learner(images)
+    assert known.token is None
+    assert torch.equal(known.pooled, unknown.pooled + metadata(where))
+    assert torch.equal(known.logits, learner.head(known.pooled))
+
+
+def test_one_learner_may_have_both_tokens() -> None:
+    learner = Learner(small_vit(), 32, 5, MetadataEncoder(32), distill=True).eval()
+    images, where = torch.randn(2, 3, 16, 16), torch.tensor([[50.0, 8.0, 0.5]] * 2)
+    student = Learner(small_vit(), 32, 5, distill=True).eval()
+    student.load_state_dict({k: v for k, v in learner.state_dict().items() if not k.startswith("metadata.")})
+    assert torch.equal(learner(images).logits, student(images).logits)
+    assert not torch.equal(learner(images, where).logits, student(images).logits)
 
 
 class Plain(nn.Module):

@@ -120,6 +120,32 @@ def test_distances_between_tokens(distance: Any, expected: float) -> None:
     assert objective.distill(student, teacher).item() == pytest.approx(expected)
 
 
+def test_the_student_may_follow_the_class_token() -> None:
+    images, where, y = batch(0)
+    targets = []
+    for taught in ("metatoken", "class_token"):
+        objective = spatiotemporal(1.0, taught=taught)
+        distance = objective(images, where, y, Clock(0, 1))["student/distill"]
+        shown = torch.cat((images["labelled"], images["strong"])), torch.cat((where["labelled"], where["strong"]))
+        teacher, student = objective.model(*shown), objective.student(shown[0])
+        targets.append(teacher.token if taught == "metatoken" else teacher.pooled)
+        torch.testing.assert_close(distance, torch.nn.functional.mse_loss(student.token, targets[-1]))
+    assert not torch.equal(*targets)
+
+
+def test_one_network_in_both_roles_is_asked_twice_and_averaged_once() -> None:
+    both = learner(0, metadata=True, distill=True)
+    objective = SpatioTemporal(both, both, Average(both, 0.5), FixMatch(0.3), SingleLabel(), distill_weight=1.0)
+    start = {name: value.clone() for name, value in both.state_dict().items()}
+    seen = train(objective, 1)[0]
+    assert seen["teacher/supervised"] != seen["student/supervised"]
+    assert objective.kept is objective.ema
+    for name, value in objective.ema.module.state_dict().items():
+        torch.testing.assert_close(value, (start[name] + both.state_dict()[name]) / 2)
+    images = batch(0)[0]["weak"]
+    assert torch.equal(objective.predict(images), objective.ema(images, None).logits)
+
+
 def test_weak_views_and_labels_carry_no_gradient() -> None:
     objective = spatiotemporal(1.0)
     images, where, y = batch(0)

@@ -18,6 +18,7 @@ class Reply(NamedTuple):
 
     logits: Tensor  # (N, K)
     token: Tensor | None  # (N, D) metatoken or distillation token after the last block
+    pooled: Tensor | None = None  # (N, D) what the head sees of the image: the class token after the last block
 
 
 class Learner(nn.Module):
@@ -28,9 +29,11 @@ class Learner(nn.Module):
             and says so with `takes_token = True` and its `width`.
         width: D.
         classes: K.
-        metadata: Makes the learner a teacher: place and time become a token, or, for an encoder that takes
-            none, are added to the image's embedding before the head (late fusion).
-        distill: Give a student its own learned token that can follow the teacher's.
+        metadata: Makes the learner a teacher: place and time become a token, or are added to the image's
+            embedding before the head (late fusion).
+        distill: Give a student its own learned token that can follow the teacher's. With `metadata` as well the
+            learner is both: it takes this token when nothing is said of where and when.
+        late: Fuse late even if the encoder takes a token; one that takes none always does.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Learner(nn.Module):
         classes: int,
         metadata: MetadataEncoder | None = None,
         distill: bool = False,
+        late: bool = False,
     ) -> None:
         super().__init__()
         self.takes_token = bool(getattr(encoder, "takes_token", False))
@@ -49,26 +53,29 @@ class Learner(nn.Module):
                 "set distill_weight to 0, or use an encoder with tokens such as wherewhen.encoders.ViT"
             )
         self.encoder, self.head = encoder, nn.Linear(width, classes)
-        self.metadata = metadata
+        self.metadata, self.late = metadata, late or not self.takes_token
         self.token = nn.Parameter(0.02 * torch.randn(width)) if distill else None
-        has_token = distill or (metadata is not None and self.takes_token)
+        has_token = distill or (metadata is not None and not self.late)
         self.position = nn.Parameter(0.02 * torch.randn(width)) if has_token else None  # of the token, its own
 
     def forward(self, images: Tensor, where: Tensor | None = None) -> Reply:
         """Images (N, C, H, W); place and time (N, 3), or None when nothing is known of them."""
-        if not self.takes_token:
-            pooled = self.encoder(images)
-            if self.metadata is not None and where is not None:
-                pooled = pooled + self.metadata(where)
-            return Reply(self.head(pooled), None)
-        encoded: Encoded = self.encoder(images, self.extra_token(len(images), where))
-        return Reply(self.head(encoded.pooled), encoded.token)
+        if self.takes_token:
+            encoded: Encoded = self.encoder(images, self.extra_token(len(images), where))
+        else:
+            encoded = Encoded(self.encoder(images))
+        pooled = encoded.pooled
+        if self.late and self.metadata is not None and where is not None:
+            pooled = pooled + self.metadata(where)
+        return Reply(self.head(pooled), encoded.token, pooled)
 
     def extra_token(self, count: int, where: Tensor | None) -> Tensor | None:
         """The metatoken, the distillation token, or none: (N, D)."""
-        if self.position is None or (self.metadata is not None and where is None):
+        token: Tensor | None = self.token
+        if self.metadata is not None and where is not None and not self.late:
+            token = self.metadata(where)
+        if token is None or self.position is None:
             return None
-        token: Tensor = self.token if self.metadata is None else self.metadata(where)  # type: ignore[assignment]
         return (token + self.position).expand(count, -1)
 
 

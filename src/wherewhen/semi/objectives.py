@@ -22,6 +22,7 @@ from wherewhen.semi.state import Running
 Images = Mapping[str, Tensor]  # view -> (N, C, H, W), ready for the network
 Where = Mapping[str, Tensor]  # view -> (N, 3) latitude, longitude in degrees, fraction of the year
 Distance = Literal["mse", "mae", "cosine"]
+Taught = Literal["metatoken", "class_token"]
 
 
 class Geometry(NamedTuple):
@@ -36,7 +37,7 @@ NONE: Geometries = {}
 
 
 class Answer(NamedTuple):
-    """One learner's outputs, and its metadata or distillation token of every image that carries gradient."""
+    """One learner's outputs, and a token of every image that carries gradient."""
 
     outputs: Outputs
     token: Tensor | None  # (N, D)
@@ -153,7 +154,7 @@ class SemiSupervised(Objective):
         losses = self.algorithm.loss(answer.outputs, self.space.targets(y), pseudo, clock)
         return self.weigh(losses, clock)
 
-    def ask(self, model: nn.Module, images: Images, where: Where) -> Answer:
+    def ask(self, model: nn.Module, images: Images, where: Where, taught: Taught = "metatoken") -> Answer:
         """Show a network all views: with gradient those that are learned from, in one batch where no batch norm is."""
         outputs: dict[str, Tensor] = {}
         with torch.no_grad(), unrecorded(model):  # labels are made from these, nothing is learned from them
@@ -168,7 +169,7 @@ class SemiSupervised(Objective):
             known = torch.cat([where[name] for name in group]) if where else None
             with unrecorded(model, "labelled" not in group):
                 encoded = model(torch.cat([images[name] for name in group]), known)
-            tokens.append(encoded.token)
+            tokens.append(encoded.token if taught == "metatoken" else encoded.pooled)
             for name, raw in zip(group, encoded.logits.split([len(images[n]) for n in group]), strict=True):
                 outputs[name] = self.space.logits(raw)
         return Answer(Outputs(**outputs), None if tokens[0] is None else torch.cat(tokens))
@@ -203,7 +204,8 @@ class SpatioTemporal(SemiSupervised):
 
     Args:
         teacher: A network that takes place and time.
-        student: A network that takes images only.
+        student: A network that takes images only; or the teacher itself, which is then asked a second time without
+            place and time (ablation "single model").
         ema: The teacher's averaged twin; the student's is made here with the same momentum.
         algorithm: Copied for the student: same policy, its own state.
         space: The label space.
@@ -212,6 +214,7 @@ class SpatioTemporal(SemiSupervised):
         warmup_steps: Before this step only supervised losses count.
         distance: Between the two tokens.
         stop_gradient: Keep the distillation from moving the teacher.
+        taught: Which of the teacher's tokens the student's follows.
     """
 
     def __init__(
@@ -226,15 +229,18 @@ class SpatioTemporal(SemiSupervised):
         warmup_steps: int = 0,
         distance: Distance = "mse",
         stop_gradient: bool = True,
+        taught: Taught = "metatoken",
     ) -> None:
         super().__init__(teacher, ema, algorithm, space, unlabelled_weight, warmup_steps)
-        self.student, self.student_ema = student, Average(student, ema.momentum)
+        self.student = student
+        self.student_ema = ema if student is teacher else Average(student, ema.momentum)
         self.student_algorithm = copy.deepcopy(algorithm)
         self.distill_weight, self.distance, self.stop_gradient = distill_weight, distance, stop_gradient
+        self.taught: Taught = taught
 
     def learners(self) -> Iterable[nn.Module]:
         """Teacher and student: one optimiser, one step."""
-        return (self.model, self.student)
+        return (self.model,) if self.student is self.model else (self.model, self.student)
 
     @property
     def kept(self) -> Average:
@@ -249,7 +255,7 @@ class SpatioTemporal(SemiSupervised):
     def forward(self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Geometries = NONE) -> Losses:
         """Losses of both networks, and the distillation between them."""
         targets = self.space.targets(y)
-        teacher = self.ask(self.model, images, where)
+        teacher = self.ask(self.model, images, where, self.taught)
         pseudo = self.label(teacher.outputs, images, where, clock, geometry)
         student = self.ask(self.student, {k: v for k, v in images.items() if k != "weak"}, {})
         losses = self.weigh(self.algorithm.loss(teacher.outputs, targets, pseudo, clock), clock, "teacher/")
@@ -277,7 +283,8 @@ class SpatioTemporal(SemiSupervised):
     def after_step(self) -> None:
         """As for one learner, and the student's average follows as well."""
         super().after_step()
-        self.student_ema.update(self.student)
+        if self.student_ema is not self.ema:
+            self.student_ema.update(self.student)
 
 
 def batch_norms(model: nn.Module) -> list[BatchNorm]:

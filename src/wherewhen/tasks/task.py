@@ -15,7 +15,7 @@ from wherewhen.encoders.metadata import PARTS, Encoding, Part
 from wherewhen.errors import UserError
 from wherewhen.loader import LABELLED, NOISE, START, UNLABELLED, VIEWS, EvalBatch, Patches, StepBatch, mix
 from wherewhen.semi import Algorithm, Average, Clock, MultiLabel, SemiSupervised, SingleLabel, SpatioTemporal
-from wherewhen.semi.objectives import Distance, Geometry, Objective, Supervised
+from wherewhen.semi.objectives import Distance, Geometry, Objective, Supervised, Taught
 from wherewhen.tasks.build import Spec, build
 from wherewhen.tasks.evaluation import Evaluation
 from wherewhen.tasks.facts import Facts
@@ -31,8 +31,12 @@ class Teacher:
     Args:
         metadata: What it knows: place, time or both; None takes what is known of every training patch.
         metadata_dropout: Share of training samples whose place or time is hidden from it.
-        encoding: Of the metadata: "raw" as published, or "fourier" (`MetadataEncoder`).
+        encoding: Of the metadata: "raw" as published, "cyclic", "fourier" or "spherical" (`MetadataEncoder`).
+        fusion: "early" gives the encoder a metatoken; "late" adds the encoded metadata to the image's embedding
+            before the head. There is no metatoken then, so nothing is distilled from it.
+        one_network: Teacher and student share all weights; it is asked with and without place and time.
         distill_weight: λ_D; 0 switches the distillation off, and the student has no token then.
+        distill_from: What the student's token follows: the teacher's "metatoken", or its "class_token".
         distance: Between the tokens of teacher and student.
         stop_gradient: Keep the distillation from moving the teacher.
     """
@@ -40,9 +44,17 @@ class Teacher:
     metadata: list[Part] | None = None
     metadata_dropout: float = 0.0
     encoding: Encoding = "raw"
+    fusion: Literal["early", "late"] = "early"
+    one_network: bool = False
     distill_weight: float = 1.0
+    distill_from: Taught = "metatoken"
     distance: Distance = "mse"
     stop_gradient: bool = True
+
+    @property
+    def distills(self) -> bool:
+        """Whether the student has a token that follows one of the teacher's."""
+        return self.distill_weight > 0 and (self.fusion == "early" or self.distill_from == "class_token")
 
 
 class LabelEfficient(pl.LightningModule):
@@ -136,22 +148,30 @@ class LabelEfficient(pl.LightningModule):
             model = self._learner(facts)
             average = Average(model, self.ema_momentum)
             return SemiSupervised(model, average, algorithm, space, self.unlabelled_weight, self.warmup_steps)
-        model = self._learner(facts, metadata=self._metadata(facts))
+        distills, one = self.teacher.distills, self.teacher.one_network
+        model = self._learner(
+            facts, self._metadata(facts), distill=distills and one, late=self.teacher.fusion == "late"
+        )
         return SpatioTemporal(
             model,
-            self._learner(facts, distill=self.teacher.distill_weight > 0),
+            model if one else self._learner(facts, distill=distills),
             Average(model, self.ema_momentum),
             algorithm,
             space,
             self.unlabelled_weight,
-            self.teacher.distill_weight,
+            self.teacher.distill_weight if distills else 0.0,
             self.warmup_steps,
             self.teacher.distance,
             self.teacher.stop_gradient,
+            self.teacher.distill_from,
         )
 
     def _learner(
-        self, facts: Facts, metadata: Callable[[int], MetadataEncoder] | None = None, distill: bool = False
+        self,
+        facts: Facts,
+        metadata: Callable[[int], MetadataEncoder] | None = None,
+        distill: bool = False,
+        late: bool = False,
     ) -> Learner:
         channels = len(facts.bands)
         encoder = build(
@@ -159,7 +179,7 @@ class LabelEfficient(pl.LightningModule):
         )
         width = feature_width(encoder, channels, facts.image_size)
         known = metadata(width) if metadata else None
-        return Learner(encoder, width, len(facts.classes), known, distill)
+        return Learner(encoder, width, len(facts.classes), known, distill, late)
 
     def _metadata(self, facts: Facts) -> Callable[[int], MetadataEncoder]:
         assert self.teacher is not None
