@@ -104,3 +104,25 @@ def test_spatial_blocks_need_places_and_room() -> None:
         splits.spatial_blocks(place, 0.2, 10, 5, 0)
     with pytest.raises(UserError, match="smaller"):
         splits.spatial_blocks(np.full((5, 2), 50.0), 0.2, 10, 5, 0)
+
+
+def test_a_region_is_a_box_on_the_globe() -> None:
+    place = np.array([[50.0, 8.0], [39.0, -8.0], [53.0, -9.0], [0.0, 179.0], [0.0, -179.0]])
+    assert splits.region(place, (36, -32, 72, -5)).tolist() == [False, True, True, False, False]
+    assert splits.region(place, (-10, 170, 10, -170)).tolist() == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        ((72, -32, 36, -5), "is no box"),
+        ((0, 0, 1), "is no box"),
+        ((0, 0, 1, 1), "none of the 2 patches"),
+        ((40, 0, 60, 20), "all of the 2 patches"),
+    ],
+)
+def test_a_region_needs_patches_inside_and_outside(box: tuple[float, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        splits.region(np.array([[50.0, 8.0], [51.0, 8.0]]), box)
+    with pytest.raises(UserError, match="1 patches have no place"):
+        splits.region(np.array([[50.0, 8.0], [np.nan, np.nan]]), (40, 0, 60, 20))

@@ -15,7 +15,8 @@ VERBS = {
     "fit": ("wherewhen.tasks.verbs", "fit", "train, or go on with an interrupted training"),
     "validate": ("wherewhen.tasks.verbs", "validate", "metrics on the held-out part of the training split"),
     "test": ("wherewhen.tasks.verbs", "test", "metrics on the test split, from images alone"),
-    "experiment": ("wherewhen.experiments.verb", "main", "many trainings, one answer: a leaderboard"),
+    "experiment": ("wherewhen.experiments.verb", "main", "many trainings, one answer: a leaderboard, a paper's table"),
+    "analyse": ("wherewhen.analyse.verb", "main", "pictures and tables of finished runs, and the metadata audit"),
 }
 
 USAGE = """\

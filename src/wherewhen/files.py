@@ -81,8 +81,8 @@ def refuse_used_folder(path: Path) -> None:
         raise UserError(f"{path} exists and is not an empty folder; choose another folder, or remove it first")
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and its parents, unless it exists.
+def make_folder(path: Path) -> Path:
+    """Make a folder and its parents, unless it exists; the same path.
 
     Raises:
         UserError: It cannot be made there.
@@ -91,6 +91,7 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
+    return path
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:

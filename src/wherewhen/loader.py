@@ -164,7 +164,11 @@ class TrainBatches:
         known = self._patches(self.labelled[some], self.labels[torch.from_numpy(some)])
         if not self.sizes[1]:
             return StepBatch(step, known, None)
-        return StepBatch(step, known, self._patches(self._unlabelled(self.slots(step, self.sizes[1])), None))
+        return StepBatch(step, known, self._patches(self.unlabelled(step), None))
+
+    def unlabelled(self, step: int) -> np.ndarray:
+        """Indices (n,) of this process's unlabelled patches of a step."""
+        return self._unlabelled(self.slots(step, self.sizes[1]))
 
     def slots(self, step: int, size: int) -> range:
         """Positions of this process's slots in the stream."""

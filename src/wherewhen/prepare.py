@@ -6,6 +6,7 @@ from wherewhen import subcommands
 
 # A dataset is a module of `wherewhen.ingest` with `add_arguments(parser)` and `run(args)`, imported when asked for.
 DATASETS = {
+    "bigearthnet": "BigEarthNet, version 1 or 2: many labels, with place and time, in RGB or twelve bands",
     "eurosat": "EuroSAT: the RGB pictures with a table of places, or the 13-band GeoTIFFs",
     "world": "a synthetic continent with place, time, labels and masks; needs no input",
 }

@@ -81,6 +81,34 @@ def stratified(labels: np.ndarray, ids: Sequence[str], share: float, seed: int) 
     return np.flatnonzero(chosen)
 
 
+def region(place: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    """Mask (N,) of the places inside a box.
+
+    Args:
+        place: (N, 2) latitude and longitude in degrees.
+        box: South, west, north, east in degrees; a west above the east crosses the date line.
+
+    Raises:
+        UserError: The box is none, a place is unknown, or all or no places are inside.
+    """
+    if len(box) != 4 or not -90 <= box[0] < box[2] <= 90 or not all(-180 <= x <= 180 for x in (box[1], box[3])):
+        raise UserError(f"region {list(box)} is no box; give south, west, north, east in degrees, e.g. 36 -32 72 -5")
+    if np.isnan(place).any():
+        count = int(np.isnan(place).any(1).sum())
+        raise UserError(f"{count} patches have no place, so no region can be held out; use the given split for them")
+    south, west, north, east = box
+    latitude, longitude = place.T
+    beyond = (longitude >= west, longitude <= east)
+    inside: np.ndarray = (latitude >= south) & (latitude <= north)
+    inside &= beyond[0] & beyond[1] if west <= east else beyond[0] | beyond[1]
+    if inside.all() or not inside.any():
+        raise UserError(
+            f"{'all' if inside.any() else 'none'} of the {len(place)} patches lie in the region {list(box)}; "
+            "a test needs some inside and training some outside: choose another box"
+        )
+    return inside
+
+
 def spatial_blocks(
     place: np.ndarray, share: float, block_km: float, gap_km: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ def parse(
     for name, title in titles.items():
         command = commands.add_parser(name, help=title, description=title)
         if name == chosen:
-            module = import_module(f"{package}.{name}")
+            module = import_module(f"{package}.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     return parser.parse_args(argv)

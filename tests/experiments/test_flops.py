@@ -9,7 +9,9 @@ from wherewhen.tasks.facts import Facts
 from wherewhen.tasks.task import LabelEfficient, Teacher
 
 ENCODER = {"name": "ViT", "patch_size": 8, "width": 16, "depth": 2, "heads": 2}
-FACTS = Facts(load_sensor("rgb8").bands, ("a", "b", "c"), "one", 16, (0.0,) * 3, (1.0,) * 3, ("place", "time"), ())
+FACTS = Facts(
+    load_sensor("rgb8").bands, ("a", "b", "c"), "one", 16, (0.0,) * 3, (1.0,) * 3, ("place", "time"), (), (1 / 3,) * 3
+)
 
 
 def task(**model: Any) -> LabelEfficient:

@@ -83,7 +83,7 @@ def test_a_leaderboard_compares_controls_and_is_not_done_twice(
     assert len(lines) == 15
     assert lines["centre_pixel_forest"]["labels"] == ""
     student, far = lines["stssl_fixmatch"], lines["stssl_fixmatch-student-far"]
-    for name in ("accuracy", "cross_entropy", "calibration_error", "correct"):
+    for name in ("accuracy", "accuracy_interval", "cross_entropy", "calibration_error"):
         assert student[name] == far[name]
     assert lines["stssl_fixmatch-teacher"]["cross_entropy"] != lines["stssl_fixmatch-teacher-far"]["cross_entropy"]
     assert float(student["flops"]) > float(lines["fixmatch"]["flops"]) > 0
@@ -103,7 +103,7 @@ def test_a_leaderboard_compares_controls_and_is_not_done_twice(
     assert [path.parent for path, time in after.items() if before[path] != time] == [TEACHER.folder(out)]
     with FileLock(out / ".lock"):  # as another leaderboard would hold it
         assert board(tmp_path, configs) == 2
-    assert "another leaderboard is at work" in capsys.readouterr().err
+    assert "another experiment is at work" in capsys.readouterr().err
     shutil.rmtree(store)
     shutil.rmtree(configs)
     assert main(["experiment", "leaderboard", "--report-only", "--out", str(out)]) == 0
@@ -180,7 +180,7 @@ def test_mistakes_are_named_before_anything_runs(
     assert not (tmp_path / "out" / "plan.json").exists()
 
 
-def test_stores_of_one_name_and_stores_of_many_labels_are_refused(
+def test_stores_that_cannot_be_compared_are_refused(
     store: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = make_store(tmp_path / "other" / "store").path
@@ -188,7 +188,9 @@ def test_stores_of_one_name_and_stores_of_many_labels_are_refused(
     assert "one name" in capsys.readouterr().err
     many = make_store(tmp_path / "many", labels=np.ones((60, 3), dtype=np.int64)).path
     assert board(tmp_path, configs, "--store", str(many)) == 2
-    assert "one label a patch" in capsys.readouterr().err
+    assert "'colour_statistics' is for one label a patch" in capsys.readouterr().err
+    assert board(tmp_path, configs, "--store", str(store), str(many)) == 2
+    assert "differ in their kind of label" in capsys.readouterr().err
 
 
 def test_bad_yaml_is_named(store: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

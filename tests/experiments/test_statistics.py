@@ -21,9 +21,10 @@ def slow_interval(right: list[np.ndarray], draws: int = 4000) -> tuple[float, fl
 @pytest.mark.parametrize("shares", [(0.4, 0.5, 0.7), (0.9,), (0.2, 0.2)])
 def test_the_interval_is_that_of_patches_drawn_one_by_one(shares: tuple[float, ...]) -> None:
     right = [np.arange(60 + 20 * i) < share * (60 + 20 * i) for i, share in enumerate(shares)]
-    interval = mean_interval(np.array([r.sum() for r in right]), np.array([len(r) for r in right]))
-    assert interval == pytest.approx(slow_interval(right), abs=1.2)
-    assert interval == mean_interval(np.array([r.sum() for r in right]), np.array([len(r) for r in right]))
+    p, count = np.array([r.mean() for r in right]), np.array([len(r) for r in right])
+    scores, errors = 100 * p, 100 * np.sqrt(p * (1 - p) / count)
+    assert mean_interval(scores, errors) == pytest.approx(slow_interval(right), abs=1.2)
+    assert mean_interval(scores, errors) == mean_interval(scores, errors)
 
 
 @pytest.mark.parametrize(("count", "quantile"), [(2, 12.706), (3, 4.303), (5, 2.776), (31, 2.042)])

@@ -134,6 +134,24 @@ def test_a_value_out_of_range_is_named(tmp_path: Path, words: str, message: str)
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--geographic", "--geographic is about the records of an index"),
+        ("--keep-snow-and-clouds", "--keep-snow-and-clouds is about the records of an index"),
+        ("--index absent.csv --visits 2", "--visits does not go with --index"),
+        ("--index absent.csv --periods 2", "--periods does not go with --index"),
+        ("--index absent.csv --labels one", "--labels does not go with --index"),
+        ("--index absent.csv --share 0.2", "--share does not go with --index"),
+        ("--index absent.csv", "absent.csv cannot be read"),
+    ],
+)
+def test_options_of_the_continent_and_of_real_ground_do_not_mix(tmp_path: Path, words: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        main(["world", str(tmp_path / "out"), *words.split()])
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_prepares_a_store(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main(["world", str(out), "--patches", "5", "--seed", "901", "--workers", "1"]) == 0

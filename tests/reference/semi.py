@@ -1,10 +1,13 @@
 """Slow, obvious truths of semi-supervised learning, one sample and one decision at a time, from the papers."""
 
 import math
+from typing import Any
 
 import numpy as np
 
 UNKNOWN = -1
+
+Views = dict[str, np.ndarray]  # view -> logits (S, *, K)
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
@@ -21,6 +24,19 @@ def cross_entropy(z: np.ndarray, target: int) -> float:
 def decisions(a: np.ndarray) -> list[tuple[int, ...]]:
     """Indices of every decision of logits (S, *, K)."""
     return list(np.ndindex(a.shape[:-1]))
+
+
+def samples(a: np.ndarray, decision: tuple[int, ...]) -> list[np.ndarray]:
+    """The logits (K,) that every sample of (S, *, K) has for one decision."""
+    return [a[(i, *decision)] for i in range(len(a))]
+
+
+def mean_probability(z: np.ndarray) -> np.ndarray:
+    """(S, *, K) -> (*, K): over samples, for each decision."""
+    mean = np.zeros(z.shape[1:])
+    for decision in np.ndindex(z.shape[1:-1]):
+        mean[decision] = sum(softmax(row) for row in samples(z, decision)) / len(z)
+    return mean
 
 
 def supervised(z: np.ndarray, y: np.ndarray) -> float:
@@ -51,3 +67,26 @@ def ema(values: list[np.ndarray], start: np.ndarray, momentum: float) -> np.ndar
     for value in values:
         x = momentum * x + (1 - momentum) * value
     return x
+
+
+class FixMatch:
+    """The whole algorithm, as all truths are asked: labels of views, losses of views, and what is remembered."""
+
+    def __init__(self, threshold: list[float]) -> None:
+        self.threshold = threshold
+
+    def label(self, views: Views, step: int, total: int) -> dict[str, Any]:
+        """Targets and weights."""
+        targets, weights = fixmatch_label(views["weak"], self.threshold)
+        return {"targets": targets, "weights": weights}
+
+    def loss(self, views: Views, y: np.ndarray, pseudo: dict[str, Any], step: int, total: int) -> dict[str, float]:
+        """Losses by name."""
+        return {
+            "supervised": supervised(views["labelled"], y),
+            "unlabelled": fixmatch_loss(views["strong"], pseudo["targets"], pseudo["weights"]),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What is remembered, by the name of the buffer."""
+        return {}

@@ -11,7 +11,7 @@ from tests.tasks.conftest import settings, write_config
 from wherewhen.cli import main
 from wherewhen.store import PatchStore
 
-WRITTEN = ("test.json", "test_predictions.csv", "confusion.png")
+WRITTEN = ("test.json", "test_classes.csv", "test_predictions.csv", "confusion.csv", "confusion.png")
 
 
 def permuted(arrays: dict[str, np.ndarray]) -> None:

@@ -50,3 +50,14 @@ def test_the_permutation_is_the_seeds(store: Path, tmp_path: Path, seed: int, sa
     one = rounds(store, tmp_path, permute_where=True)[0].datamodule._permuted()
     other = rounds(store, tmp_path, seed, permute_where=True)[0].datamodule._permuted()
     assert np.array_equal(one, other) == same
+
+
+def test_a_region_is_the_test_and_nothing_else_is(store: Path, tmp_path: Path) -> None:
+    box = [40.0, 0.0, 60.0, 8.0]
+    data = rounds(store, tmp_path, test_region=box)[0].datamodule
+    inside = data.opened.place()[:, 1] <= 8
+    assert sorted(data.test_rows) == np.flatnonzero(inside).tolist()
+    assert not inside[data.train_rows].any()
+    given = data.opened.table["split"].to_numpy(dtype=object)
+    assert set(given[data.train_rows]) == {"train"}
+    assert data.split["test_region"] == box

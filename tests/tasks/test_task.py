@@ -196,6 +196,34 @@ def test_a_checkpoint_says_how_its_networks_are_built(store: Path, tmp_path: Pat
     assert (tmp_path / "run" / "test_predictions.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize("algorithm", [None, {"name": "UDAL", "threshold": 0.4, "momentum": 0.9}])
+def test_a_step_that_is_not_finite_changes_nothing_and_is_seen(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: dict[str, Any] | None
+) -> None:
+    changes: dict[str, Any] = {"algorithm": algorithm} if algorithm else {"algorithm": None, "teacher": None}
+    config = settings(store, **changes)
+    config["model"]["encoder"] |= {"stem": "convolutions"}  # batch norm
+    pictures, step, seen = LabelEfficient.pictures, LabelEfficient.optimizer_step, []
+
+    def broken(self: LabelEfficient, batch: Any) -> Any:
+        images, *rest = pictures(self, batch)
+        return ({name: x * torch.nan if batch.step == 5 else x for name, x in images.items()}, *rest)
+
+    def watched(self: LabelEfficient, *args: Any, **kwargs: Any) -> None:
+        step(self, *args, **kwargs)
+        seen.append({name: value.clone() for name, value in self.objective.state_dict().items()})
+
+    monkeypatch.setattr(LabelEfficient, "pictures", broken)
+    monkeypatch.setattr(LabelEfficient, "optimizer_step", watched)
+    assert run(tmp_path, config) == 0
+    assert all(value.isfinite().all() for state in seen for value in state.values())
+    weights = [name for name in seen[0] if "ema" not in name and "running" not in name and "tracked" not in name]
+    assert any("algorithm.seen" in name for name in weights) == (algorithm is not None)
+    assert all(torch.equal(seen[4][name], seen[5][name]) for name in weights)
+    assert not all(torch.equal(seen[5][name], seen[6][name]) for name in weights)
+    assert "6,train/loss,nan" in (tmp_path / "run" / "metrics.csv").read_text(encoding="utf-8")
+
+
 def test_validate_needs_a_validation_part(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = settings(store)
     config["data"]["validation"] = 0.0

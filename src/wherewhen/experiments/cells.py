@@ -1,36 +1,75 @@
-"""A cell: one row, on one store, split and label budget, with one seed; its folder says whether it is finished."""
+"""A cell: one row, on one store, split and label budget, with one seed; its folder says whether it is finished.
+
+A label budget is a number of labels a class, 1 or more, or a share of the training patches, below 1.
+"""
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wherewhen.errors import UserError
 from wherewhen.files import read_json, sha256_of, write_json
+from wherewhen.tasks.elsewhere import Network
 
 ORDER, RESULT = "cell.json", "result.json"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place in the table; `labels` a class, None where the row has its own budget."""
+    """One place in the table; `labels` is the budget, None where the row has its own."""
 
     store: str
     split: str
-    labels: int | None
+    labels: float | None
     row: str
     seed: int
 
     def __str__(self) -> str:
-        budget = "own labels" if self.labels is None else f"{self.labels} a class"
-        return f"{self.row}, {self.store}, {self.split} split, {budget}, seed {self.seed}"
+        return f"{self.row}, {self.store}, {self.split} split, {budget_title(self.labels)}, seed {self.seed}"
 
     def folder(self, out: Path) -> Path:
         """Where its run and its result lie."""
-        budget = "labels-own" if self.labels is None else f"labels-{self.labels}"
+        budget = "labels-own" if self.labels is None else f"labels-{self.labels:g}"
         return out / "cells" / self.store / self.split / budget / self.row / f"seed-{self.seed}"
+
+
+def budget_title(labels: float | None) -> str:
+    """A label budget for people."""
+    if labels is None:
+        return "all labels, or the configuration's own budget"
+    if labels < 1:
+        return f"{100 * labels:g} % of the labels"
+    return f"{labels:g} label{'s' if labels > 1 else ''} a class"
+
+
+def budget_words(labels: float | None) -> list[str]:
+    """A label budget as overrides of a configuration."""
+    if labels is None:
+        return []
+    per_class, share = ("null", str(labels)) if labels < 1 else (f"{labels:g}", "null")
+    return ["--data.labels_per_class", per_class, "--data.label_share", share]
+
+
+class Question(NamedTuple):
+    """What a trained network is told about the test patches, see `tasks.elsewhere.replaced`.
+
+    Args:
+        network: Which is asked.
+        told: Of place and time.
+        day: One day of the year for all, or
+        unseen: the one of this number among the days that are farthest from those of the training.
+    """
+
+    network: Network = "student"
+    told: str = "true"
+    day: int | None = None
+    unseen: int | None = None
+
+
+STUDENT = Question()
 
 
 @dataclass(frozen=True)
@@ -45,6 +84,7 @@ class Order:
         words: Overrides of the configuration.
         device: Overrides that say on what it runs.
         run: Folder of the training that it makes or looks at.
+        question: What its network is asked, of cells that look at a training.
         digest: Of all that can change the result.
     """
 
@@ -55,6 +95,7 @@ class Order:
     words: tuple[str, ...]
     device: tuple[str, ...]
     run: str
+    question: Question
     digest: str
 
     def command_line(self) -> list[str]:
@@ -71,7 +112,7 @@ class Order:
     def read(cls, folder: Path) -> "Order":
         """What was left there."""
         value = read_json(folder / ORDER)
-        return cls(**value | {"cell": Cell(**value["cell"])})
+        return cls(**value | {"cell": Cell(**value["cell"]), "question": Question(*value["question"])})
 
 
 def digest(config: Path, store: str, kind: str, words: Sequence[str]) -> str:

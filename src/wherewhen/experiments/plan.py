@@ -1,63 +1,77 @@
-"""Which cells a leaderboard has, in which order they run, and what would fail later."""
+"""Which cells an experiment has, in which order they run, and what would fail later."""
 
 import argparse
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import yaml
 
-from wherewhen import splits
 from wherewhen.errors import UserError
-from wherewhen.experiments.cells import Cell, Order, content_id, digest, finished, result
+from wherewhen.experiments.cells import Cell, Order, budget_words, content_id, digest, finished, result
 from wherewhen.experiments.jobs import Job
-from wherewhen.experiments.rows import Row, rows_of
+from wherewhen.experiments.rows import Row, read_config
 from wherewhen.files import write_json
 from wherewhen.store import PatchStore
+from wherewhen.tasks.data import StoreData
+from wherewhen.tasks.evaluation import HEADLINE
+from wherewhen.tasks.facts import LabelKind
 
-SPLITS = ("store", "blocks")
+SPLITS = ("store", "blocks", "region")
 PLAN = "plan.json"
 TEST_SHARE = 0.2  # of blocks
+# Settings that count steps: a longer or shorter training stretches them.
+MOMENTA = ("model.ema_momentum", "model.algorithm.momentum")
+IN_STEPS = ("trainer.val_check_interval", "model.lr_warmup_steps", "model.warmup_steps", "model.algorithm.start")
 
 
 @dataclass
 class Plan:
-    """Every cell of a leaderboard.
+    """Every cell of an experiment.
 
     Args:
         args: As on the command line.
         rows: In the order of the tables.
         stores: Name -> folder.
+        kind: One label a patch, or many.
         orders: Folder of a cell -> what makes its result, in the order in which they run.
     """
 
     args: argparse.Namespace
     rows: list[Row]
     stores: dict[str, Path]
+    kind: LabelKind
     orders: dict[Path, Order] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> "Plan":
+    def of(cls, args: argparse.Namespace, rows: list[Row]) -> "Plan":
         """The plan of a command line.
 
         Raises:
-            UserError: Stores or configurations are missing.
+            UserError: A number is out of range, or the stores do not fit together.
         """
-        if not args.store or args.configs is None:
-            raise UserError("--store and --configs are missing; only --report-only can do without them")
-        if args.workers is not None and args.workers < 1:
-            raise UserError(f"--workers is {args.workers}; it must be at least 1")
-        plan = cls(args, rows_of(args.configs, args.controls, args.rows), named(args.store))
+        for name, value in (("workers", args.workers), ("steps", args.steps)):
+            if value is not None and value < 1:
+                raise UserError(f"--{name} is {value}; it must be at least 1")
+        stores = named(args.store)
+        plan = cls(args, rows, stores, kind_of(stores.values(), rows))
         ids = {name: content_id(path) for name, path in plan.stores.items()}
         by_name = {row.name: row for row in plan.rows}
         for cell in plan.cells():
             plan.orders[cell.folder(args.out)] = plan.order(cell, by_name[cell.row], ids[cell.store])
         return plan
 
+    @property
+    def metric(self) -> str:
+        """The figure by which rows are compared."""
+        return HEADLINE[self.kind]
+
     def cells(self) -> Iterator[Cell]:
         """All cells, so that the seeds of all rows complete together."""
-        seeds, budgets, parts = (dict.fromkeys(v) for v in (self.args.seeds, self.args.labels, self.args.splits))
+        labels = self.args.labels or self.args.usual_labels[self.kind]
+        seeds, budgets, parts = (dict.fromkeys(v) for v in (self.args.seeds, labels, self.args.splits))
         for seed, store, split in product(seeds, self.stores, parts):
             for labels, row in product((*budgets, None), self.rows):
                 if row.fixed == (labels is None):
@@ -65,11 +79,10 @@ class Plan:
 
     def order(self, cell: Cell, row: Row, store_id: str) -> Order:
         """What makes one cell's result."""
-        blocks = (str(self.args.block_km), str(self.args.gap_km)) if cell.split == "blocks" else ("null", "5.0")
-        words = ["--seed", str(cell.seed), "--data.block_km", blocks[0], "--data.gap_km", blocks[1]]
-        words += ["--data.test_share", str(TEST_SHARE), *row.words]
-        if cell.labels is not None:
-            words += ["--data.labels_per_class", str(cell.labels), "--data.label_share", "null"]
+        words = ["--seed", str(cell.seed), *self.split_words(cell.split), *budget_words(cell.labels)]
+        if self.args.steps is not None:
+            words += stretched(read_config(row.config), self.args.steps)
+        words += row.words
         home = Cell(cell.store, cell.split, cell.labels, row.base or cell.row, cell.seed)
         return Order(
             cell,
@@ -79,8 +92,15 @@ class Plan:
             tuple(words),
             ("--trainer.accelerator", "cpu") if self.args.device == "cpu" else (),
             str(home.folder(self.args.out)),
-            digest(row.config, store_id, f"{row.kind} {row.name}", words),
+            row.question,
+            digest(row.config, store_id, f"{row.kind} {row.name} {tuple(row.question)}", words),
         )
+
+    def split_words(self, split: str) -> list[str]:
+        """A split as overrides of a configuration."""
+        block, gap = (str(self.args.block_km), str(self.args.gap_km)) if split == "blocks" else ("null", "5.0")
+        words = ["--data.block_km", block, "--data.gap_km", gap, "--data.test_share", str(TEST_SHARE)]
+        return words + (["--data.test_region", str(self.args.region)] if split == "region" else [])
 
     def check(self) -> None:
         """Look for what would fail later, before long work.
@@ -90,22 +110,20 @@ class Plan:
         """
         for folder, order in self.orders.items():
             finished(order, folder)
-        for path in self.stores.values():
-            store = PatchStore.open(path)
-            if store.label_kind != "one":
-                raise UserError(f"{path} has not one label a patch; the leaderboard compares classifiers only")
-            for split, seed in product(self.args.splits, self.args.seeds):
-                train = training_part(store, split, seed, self.args.block_km, self.args.gap_km)
-                ids = list(store.table["id"].to_numpy(dtype=str)[train])
-                for count in self.args.labels:
-                    splits.per_class(store.labels()[train], ids, store.classes, count, seed)
+        choices = {repr(settings): settings for settings in map(data_settings, self.orders.values())}
+        for settings in choices.values():
+            data = StoreData(**settings)
+            data.choose()
+            for name, rows in (("train", data.labelled), ("test", data.test_rows)):
+                if not len(rows):
+                    raise UserError(f"{data.path} has no {name} patches with labels; try --splits blocks")
 
-    def write(self, command: str) -> None:
+    def write(self, name: str) -> None:
         """Leave the plan for the report, and each worker's orders."""
-        rows = [{key: getattr(row, key) for key in ("name", "title", "kind", "control", "rivals")} for row in self.rows]
         cells = [asdict(order.cell) for order in self.orders.values()]
-        blocks = {"block_km": self.args.block_km, "gap_km": self.args.gap_km}
-        write_json(self.args.out / PLAN, {"command": command, **blocks, "rows": rows, "cells": cells})
+        plan = {"experiment": name, "command": self.args.command, "kind": self.kind, "metric": self.metric}
+        settings = {key: getattr(self.args, key) for key in ("block_km", "gap_km", "region")}
+        write_json(self.args.out / PLAN, {**plan, **settings, "rows": [r.to_json() for r in self.rows], "cells": cells})
         for folder, order in self.orders.items():
             if result(folder) is None:
                 order.write(folder)
@@ -140,17 +158,51 @@ def named(paths: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def training_part(store: PatchStore, split: str, seed: int, block_km: float, gap_km: float) -> np.ndarray:
-    """(N,) mask of the patches that a split leaves for training.
+def kind_of(stores: Iterable[Path], rows: Iterable[Row]) -> LabelKind:
+    """One label a patch, or many.
 
     Raises:
-        UserError: The split cannot be made, or has no test patches.
+        UserError: The stores differ, have no labels, or a row cannot do with many.
     """
-    if split == "blocks":
-        return splits.spatial_blocks(store.place(), TEST_SHARE, block_km, gap_km, seed)[0]
-    part = store.table["split"].to_numpy(dtype=object)
-    for name in ("train", "test"):
-        if not (part == name).any():
-            raise UserError(f"{store.path} has no {name} patches of its own; use --splits blocks")
-    train: np.ndarray = part == "train"
-    return train
+    kinds = {PatchStore.open(path).label_kind: path for path in stores}
+    if len(kinds) > 1:
+        names = " and ".join(f"{path} ({kind})" for kind, path in kinds.items())
+        raise UserError(f"{names} differ in their kind of label; compare stores of one kind")
+    (kind,) = kinds
+    if kind == "none":
+        raise UserError(f"{kinds[kind]} has no labels, so nothing can be compared on it")
+    if kind == "many" and (alone := [row.name for row in rows if row.kind == "statistical"]):
+        raise UserError(f"row {alone[0]!r} is for one label a patch, {kinds[kind]} has many; choose with --rows")
+    return "many" if kind == "many" else "one"
+
+
+def stretched(config: dict[str, Any], steps: int) -> list[str]:
+    """Overrides that make a training last so many steps, with all that is counted in steps in proportion.
+
+    Momenta follow: their memory, 1 / (1 − m) steps, is the same part of the training.
+    """
+
+    def find(path: str) -> Any:
+        value: Any = config
+        for key in path.split("."):
+            value = (value or {}).get(key)
+        return value
+
+    factor = steps / find("trainer.max_steps")
+    words = ["--trainer.max_steps", str(steps)]
+    for path in IN_STEPS:
+        if isinstance(value := find(path), int):
+            words += [f"--{path}", str(max(1, round(value * factor)) if value else 0)]
+    for path in MOMENTA:
+        if (momentum := find(path)) is not None:
+            words += [f"--{path}", f"{max(0.0, 1 - (1 - momentum) / factor):.6g}"]
+    return words
+
+
+def data_settings(order: Order) -> dict[str, Any]:
+    """Arguments of the `StoreData` that an order trains on."""
+    settings = dict(read_config(Path(order.config)).get("data") or {}) | {"store": order.store}
+    for key, value in pairwise(order.words):
+        if key.startswith("--data.") or key == "--seed":
+            settings[key.removeprefix("--data.").removeprefix("--")] = yaml.safe_load(value)
+    return settings

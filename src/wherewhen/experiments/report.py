@@ -1,9 +1,9 @@
-"""The leaderboard's tables: Markdown for people, CSV for programs."""
+"""An experiment's tables: Markdown for people, CSV for programs."""
 
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,18 +13,30 @@ import numpy as np
 
 from wherewhen.errors import UserError
 from wherewhen.experiments import picture
-from wherewhen.experiments.cells import Cell, result
+from wherewhen.experiments.cells import Cell, budget_title, result
 from wherewhen.experiments.plan import PLAN
-from wherewhen.experiments.statistics import mean_interval, paired_gain
+from wherewhen.experiments.statistics import NORMAL_WIDTH, mean_interval, paired_gain
 from wherewhen.files import read_json, write_text
+from wherewhen.plots import COLOURS
 
-HEADS = ("accuracy (%)", "balanced (%)", "calibration error", "labels", "seconds", "TFLOPs")
+# what a table shows beside the headline: head, key of a result, format
+COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "one": (("balanced (%)", "balanced_accuracy", ".1f"), ("calibration error", "calibration_error", ".3f")),
+    "many": (
+        ("mAP micro (%)", "map_micro", ".1f"),
+        ("F1 macro (%)", "f1_macro", ".1f"),
+        ("calibration error", "calibration_error", ".3f"),
+    ),
+}
+COSTS = (("labels", "labelled", ",.0f"), ("seconds", "seconds", ".3g"), ("TFLOPs", "teraflops", ".3g"))
+METRICS = {"accuracy": "accuracy", "map_macro": "mAP macro"}
 FOOT = """\
-Accuracy is the mean over replicates (pairs of store and seed) ± their standard deviation, with the 95 % bootstrap
-interval of the mean over replicates and test patches; gains are paired by replicate, with Student's t 95 % interval.
-Calibration error has 15 bins. Seconds and TFLOPs are of the training; of rows without a network, seconds are of all
-that lies between labels and predictions.
+The first figure is the mean over replicates (pairs of store and seed) ± their standard deviation, with the 95 %
+bootstrap interval of the mean over replicates and test patches; gains are paired by replicate, with Student's t 95 %
+interval. Calibration error has 15 bins. Seconds and TFLOPs are of the training; of rows without a network, seconds are
+of all that lies between labels and predictions.
 """
+PAPER = "*Paper* is the published figure: other images, another network, a far longer training.\n"
 
 
 class Row(NamedTuple):
@@ -35,6 +47,9 @@ class Row(NamedTuple):
     kind: str
     control: bool
     rivals: str
+    pool: str
+    against: Sequence[str]
+    published: Sequence[tuple[str, float, float]]  # split, label budget, figure
 
 
 class Summary(NamedTuple):
@@ -43,15 +58,12 @@ class Summary(NamedTuple):
     row: Row
     finished: int
     planned: int
-    accuracy: float  # %
+    score: float  # %
     deviation: float  # %, over replicates
     low: float  # %, 95 % interval of the mean
     high: float
-    balanced: float  # %
-    calibration: float
-    labelled: float  # patches
-    seconds: float
-    flops: float
+    published: float  # %
+    others: Mapping[str, float]  # key of a result -> mean
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class Board:
 
     @classmethod
     def read(cls, out: Path) -> "Board":
-        """From the folder of a leaderboard.
+        """From the folder of an experiment.
 
         Raises:
             UserError: Nothing was planned there, or nothing is finished.
@@ -79,38 +91,50 @@ class Board:
         cells = [Cell(**cell) for cell in plan["cells"]]
         results = {cell: result(cell.folder(out)) for cell in cells}
         if not any(results.values()):
-            raise UserError(f"no cell in {out} is finished; run the leaderboard first, or read {out / 'logs'}")
+            raise UserError(f"no cell in {out} is finished; run the experiment first, or read {out / 'logs'}")
         return cls(plan, [Row(**row) for row in plan["rows"]], results)
 
-    def sections(self) -> dict[str, list[int | None]]:
+    def sections(self) -> dict[str, list[float | None]]:
         """Every split and its label budgets."""
-        found: dict[str, dict[int | None, None]] = {}
+        found: dict[str, dict[float | None, None]] = {}
         for cell in self.results:
             found.setdefault(cell.split, {})[cell.labels] = None
         return {split: list(budgets) for split, budgets in found.items()}
 
-    def of(self, row: Row, split: str, labels: int | None) -> list[dict[str, Any] | None]:
+    def of(self, row: Row, split: str, labels: float | None) -> list[dict[str, Any] | None]:
         """Results of a row, by replicate."""
         wanted = (row.name, split, labels)
         return [figures for cell, figures in self.results.items() if (cell.row, cell.split, cell.labels) == wanted]
 
-    def summaries(self, split: str, labels: int | None) -> list[Summary]:
-        """A line a row; of rivals the best."""
-        all_rows = ((row, self.of(row, split, labels)) for row in self.rows)
-        lines = [summary(row, results) for row, results in all_rows if results]
+    def summaries(self, split: str, labels: float | None) -> list[Summary]:
+        """A line a row, or a pool of rows; of rivals the best."""
+        pools: dict[str, list[Row]] = {}
+        for row in self.rows:
+            pools.setdefault(row.pool or row.name, []).append(row)
+        lines = []
+        for rows in pools.values():
+            if results := [figures for row in rows for figures in self.of(row, split, labels)]:
+                paper = next(
+                    (p for place, budget, p in rows[0].published if (place, budget) == (split, labels)), math.nan
+                )
+                lines.append(summary(rows[0], results, self.plan["metric"], paper))
         return [line for line in lines if line is best(line, lines)]
 
-    def replicates(self, name: str, split: str, labels: int | None) -> dict[tuple[str, int], float]:
-        """Store and seed -> accuracy."""
+    def replicates(self, name: str, split: str, labels: float | None) -> dict[tuple[str, int], float]:
+        """Store and seed -> score."""
         return {
-            (cell.store, cell.seed): figures["accuracy"]
+            (cell.store, cell.seed): figures[self.plan["metric"]]
             for cell, figures in self.results.items()
             if figures is not None and (cell.row, cell.split, cell.labels) == (name, split, labels)
         }
 
     def split_title(self, split: str) -> str:
         """For headings, with the sizes."""
-        names = {"store": "The store's own split", "blocks": "Blocks of {block_km:g} km, gap {gap_km:g} km"}
+        names = {
+            "store": "The store's own split",
+            "blocks": "Blocks of {block_km:g} km, gap {gap_km:g} km",
+            "region": "Test in the region {region} (south, west, north, east)",
+        }
         return names[split].format(**self.plan)
 
     def split_sizes(self, split: str) -> str:
@@ -122,27 +146,44 @@ class Board:
         return f"{span(train)} training patches, {span(test)} test patches."
 
 
-def write(out: Path) -> str:
-    """Write `leaderboard.csv`, `.md` and `.png` from the plan and what is finished of it; the Markdown.
+def write(out: Path, name: str, note: str = "") -> str:
+    """Write the experiment's `.csv`, `.md` and `.png` from the plan and what is finished of it; the Markdown.
+
+    Args:
+        out: Folder of the experiment.
+        name: Which it must be.
+        note: What the experiment adds under its tables.
 
     Raises:
-        UserError: Nothing is finished.
+        UserError: Nothing is finished, or it is another experiment's folder.
     """
     board = Board.read(out)
-    text = markdown(board)
-    write_text(out / "leaderboard.csv", table(board))
-    write_text(out / "leaderboard.md", text)
-    panels = {
-        board.split_title(split): {budget(labels): bars(board.summaries(split, labels)) for labels in budgets}
-        for split, budgets in board.sections().items()
-    }
-    picture.draw(panels, out / "leaderboard.png")
+    if board.plan["experiment"] != name:
+        raise UserError(f"{out} holds the experiment {board.plan['experiment']!r}, not {name!r}; give another --out")
+    text = markdown(board) + note
+    write_text(out / f"{name}.csv", table(board))
+    write_text(out / f"{name}.md", text)
+    paint(board, out / f"{name}.png")
     return text
+
+
+def paint(board: Board, path: Path) -> None:
+    """Scores as lines over the label budgets where there are several and few rows, else as a list of rows."""
+    metric, panels = METRICS[board.plan["metric"]], {}
+    for split, budgets in board.sections().items():
+        panels[board.split_title(split)] = {labels: bars(board.summaries(split, labels)) for labels in budgets}
+    rows = {bar.title for panel in panels.values() for some in panel.values() for bar in some}
+    by_budget = {split: {k: some for k, some in panel.items() if k is not None} for split, panel in panels.items()}
+    if len(rows) <= len(COLOURS) and all(len(by_budget[split]) == len(panels[split]) > 2 for split in panels):
+        picture.curves(by_budget, metric, path)
+    else:
+        named = {split: {budget_title(k): some for k, some in panel.items()} for split, panel in panels.items()}
+        picture.draw(named, metric, path)
 
 
 def bars(lines: Sequence[Summary]) -> list[picture.Bar]:
     """What the picture shows of them."""
-    return [picture.Bar(line.row.title, line.accuracy, line.low, line.high) for line in lines]
+    return [picture.Bar(line.row.title, line.score, line.low, line.high) for line in lines]
 
 
 def table(board: Board) -> str:
@@ -163,85 +204,73 @@ def table(board: Board) -> str:
 
 def markdown(board: Board) -> str:
     """All tables, by split and label budget."""
-    parts = []
+    parts, has_paper = [], False
     for split, budgets in board.sections().items():
         parts.append(f"## {board.split_title(split)}\n\n{board.split_sizes(split)}\n")
         for labels in budgets:
             lines = board.summaries(split, labels)
-            parts.append(f"### {budget(labels)}\n")
-            parts.append(rows_table("method", [line for line in lines if not line.row.control]))
+            has_paper |= any(not math.isnan(line.published) for line in lines)
+            parts.append(f"### {budget_title(labels).capitalize()}\n")
+            parts.append(rows_table(board, "method", [line for line in lines if not line.row.control]))
             parts.append(gains_table(board, lines, split, labels))
-            parts.append(rows_table("control", [line for line in lines if line.row.control]))
-    parts += [FOOT, f"`{board.plan['command']}`, wherewhen {version('wherewhen')}.\n"]
+            parts.append(rows_table(board, "control", [line for line in lines if line.row.control]))
+    parts += [PAPER if has_paper else "", FOOT, f"`{board.plan['command']}`, wherewhen {version('wherewhen')}.\n"]
     return "\n".join(part for part in parts if part)
 
 
-def budget(labels: int | None) -> str:
-    """For headings."""
-    if labels is None:
-        return "All labels, or the configuration's own budget"
-    return f"{labels} label{'s' if labels > 1 else ''} a class"
-
-
-def summary(row: Row, results: Sequence[dict[str, Any] | None]) -> Summary:
+def summary(row: Row, results: Sequence[Mapping[str, Any] | None], metric: str, published: float) -> Summary:
     """One row over its replicates."""
     done = [figures for figures in results if figures is not None]
-
-    def mean(key: str) -> float:
-        values = [figures[key] for figures in done if key in figures]
-        return sum(values) / len(values) if values else math.nan
-
-    accuracies = [figures["accuracy"] for figures in done]
-    correct, tested = (np.array([figures[key] for figures in done]) for key in ("correct", "tested"))
+    scores = np.array([figures[metric] for figures in done])
+    errors = np.array([np.ptp(figures[f"{metric}_interval"]) / NORMAL_WIDTH for figures in done])
+    found: dict[str, list[float]] = {}
+    for figures in done:
+        for key, value in figures.items():
+            if isinstance(value, int | float):
+                found.setdefault(key, []).append(value)
+    means = {key: sum(values) / len(values) for key, values in found.items()}
+    if "flops" in means:
+        means["teraflops"] = means["flops"] / 1e12
     return Summary(
         row,
         len(done),
         len(results),
-        mean("accuracy"),
-        float(np.std(accuracies, ddof=1)) if len(done) > 1 else math.nan,
-        *(mean_interval(correct, tested) if done else (math.nan, math.nan)),
-        mean("balanced_accuracy"),
-        mean("calibration_error"),
-        mean("labelled"),
-        mean("seconds"),
-        mean("flops"),
+        float(scores.mean()) if done else math.nan,
+        float(scores.std(ddof=1)) if len(done) > 1 else math.nan,
+        *(mean_interval(scores, errors) if done else (math.nan, math.nan)),
+        published,
+        means,
     )
 
 
 def best(line: Summary, lines: Sequence[Summary]) -> Summary:
-    """The line itself, or the most accurate of its rivals."""
+    """The line itself, or the best of its rivals."""
     if not line.row.rivals:
         return line
     rivals = [other for other in lines if other.row.rivals == line.row.rivals]
-    return max(rivals, key=lambda other: -1.0 if math.isnan(other.accuracy) else other.accuracy)
+    return max(rivals, key=lambda other: -1.0 if math.isnan(other.score) else other.score)
 
 
-def rows_table(what: str, lines: Sequence[Summary]) -> str:
+def rows_table(board: Board, what: str, lines: Sequence[Summary]) -> str:
     """Markdown: a line a row; empty where there are none."""
     if not lines:
         return ""
-    text = [f"| {what} | {' | '.join(HEADS)} |", "|---" * (1 + len(HEADS)) + "|"]
+    columns = COLUMNS[board.plan["kind"]] + COSTS
+    paper = any(not math.isnan(line.published) for line in lines)
+    heads = [what, f"{METRICS[board.plan['metric']]} (%)", *(["paper"] if paper else []), *(c[0] for c in columns)]
+    text = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for line in lines:
-        cells = (
-            line.row.title,
-            accuracy(line),
-            number(line.balanced, ".1f"),
-            number(line.calibration, ".3f"),
-            number(line.labelled, ",.0f"),
-            number(line.seconds, ".0f" if line.seconds >= 10 else ".1f"),
-            number(line.flops / 1e12, ".3g"),
-        )
+        cells = [line.row.title, score(line), *([number(line.published, ".1f")] if paper else [])]
+        cells += [number(line.others.get(key, math.nan), form) for _, key, form in columns]
         text.append(f"| {' | '.join(cells)} |")
-    if any(line.row.kind == "student_far" for line in lines):
-        text += ["", "The student takes images only, so far places and times cannot change its answers."]
     return "\n".join(text) + "\n"
 
 
-def accuracy(line: Summary) -> str:
+def score(line: Summary) -> str:
     """Mean ± deviation [interval], and how many replicates are missing."""
     if not line.finished:
         return f"– (0 of {line.planned})"
-    text = f"{line.accuracy:.1f}"
+    text = f"{line.score:.1f}"
     text += "" if math.isnan(line.deviation) else f" ± {line.deviation:.1f}"
     text += f" [{line.low:.1f}, {line.high:.1f}]"
     return text + ("" if line.finished == line.planned else f" ({line.finished} of {line.planned})")
@@ -257,25 +286,14 @@ def span(values: Sequence[int]) -> str:
     return f"{values[0]:,}" if values[0] == values[-1] else f"{values[0]:,}–{values[-1]:,}"
 
 
-def gains_table(board: Board, lines: Sequence[Summary], split: str, labels: int | None) -> str:
+def gains_table(board: Board, lines: Sequence[Summary], split: str, labels: float | None) -> str:
     """Markdown: a line a paired comparison; empty where there is none."""
-    titles = {line.row.name: line.row.title for line in lines if line.row.kind == "trained"}
+    titles = {line.row.name: line.row.title for line in lines}
     text = []
-    for ours, theirs in pairs(list(titles)):
-        gain = paired_gain(*(board.replicates(name, split, labels) for name in (ours, theirs)))
+    for ours, theirs in ((line.row, name) for line in lines for name in line.row.against if name in titles):
+        gain = paired_gain(*(board.replicates(name, split, labels) for name in (ours.name, theirs)))
         if gain is not None:
             interval = "" if math.isnan(gain.low) else f"[{gain.low:+.1f}, {gain.high:+.1f}]"
-            text.append(f"| {titles[ours]} − {titles[theirs]} | {gain.mean:+.1f} | {interval} | {gain.replicates} |")
+            text.append(f"| {ours.title} − {titles[theirs]} | {gain.mean:+.1f} | {interval} | {gain.replicates} |")
     heads = ["| gain | points | 95 % interval | replicates |", "|---|---|---|---|"]
     return "\n".join([*heads, *text]) + "\n" if text else ""
-
-
-def pairs(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What is held against what: ST-SSL against its algorithm alone, everything against supervised."""
-    for name in names:
-        student = name.removesuffix("-permuted")
-        alone = student.removeprefix("stssl_")
-        if alone != student and alone in names:
-            yield name, alone
-        if name == student != "supervised" and "supervised" in names:
-            yield name, "supervised"

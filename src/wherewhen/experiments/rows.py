@@ -1,16 +1,32 @@
-"""The rows of the leaderboard: what the folder of configurations and the controls make of them."""
+"""The rows of a table: what the folder of configurations, overrides and controls make of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from wherewhen.demo import METHODS
 from wherewhen.errors import UserError
+from wherewhen.experiments.cells import STUDENT, Question
 
-TITLES = METHODS | {"all_labels": "image model, all labels"}
+ALGORITHMS = {
+    "fixmatch": "FixMatch",
+    "udal": "UDAL",
+    "softmatch": "SoftMatch",
+    "freematch": "FreeMatch",
+    "defixmatch": "DeFixMatch",
+    "cap": "CAP",
+    "cdmad": "CDMAD",
+}
+INSIDE = " + ST-SSL (student)"
+# file name without its ending -> what it says, in the order of the tables
+TITLES = (
+    {"supervised": "supervised"}
+    | ALGORITHMS
+    | {f"stssl_{name}": title + INSIDE for name, title in ALGORITHMS.items()}
+    | {"all_labels": "image model, all labels"}
+)
 ALL_LABELS = ("--data.labels_per_class", "null", "--data.label_share", "null")
 
 # name -> what it says; the functions are in `classical.METHODS`
@@ -41,9 +57,13 @@ class Row:
         config: The YAML file that it is made from; of statistical rows, the one whose split is used.
         words: Overrides of the configuration that make it.
         base: Name of the row whose training it looks at; empty where it has its own, or none.
+        question: What it asks that training's networks.
         control: Not a method, but a check.
         fixed: The label budget is the configuration's own, or all labels.
         rivals: Of rows with the same word here the best is shown.
+        pool: Rows with the same word here are replicates of one, which is shown under the first one's title.
+        against: Names of the rows over which its gain is shown.
+        published: Split and label budget -> the paper's figure in %.
     """
 
     name: str
@@ -52,32 +72,83 @@ class Row:
     config: Path
     words: tuple[str, ...] = ()
     base: str = ""
+    question: Question = STUDENT
     control: bool = False
     fixed: bool = False
     rivals: str = ""
+    pool: str = ""
+    against: tuple[str, ...] = ()
+    published: Mapping[tuple[str, float], float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """What a report needs to know."""
+        kept = ("name", "title", "kind", "control", "rivals", "pool", "against")
+        published = [(*where, figure) for where, figure in self.published.items()]
+        return {key: getattr(self, key) for key in kept} | {"published": published}
 
 
-def rows_of(folder: Path, controls: bool, wanted: Sequence[str] | None) -> list[Row]:
-    """Every row, or those that are wanted, with the trainings that they look at.
+def configurations(folder: Path) -> list[Path]:
+    """The YAML files of a folder in the order of the tables.
 
     Raises:
-        UserError: The folder holds no configuration, or a wanted row does not exist.
+        UserError: There are none.
     """
     known = list(TITLES)
-    configs = sorted(folder.glob("*.yaml"), key=lambda p: (known.index(p.stem) if p.stem in known else 99, p.stem))
-    if not configs:
+    found = sorted(folder.glob("*.yaml"), key=lambda p: (known.index(p.stem) if p.stem in known else 99, p.stem))
+    if not found:
         raise UserError(f"{folder} holds no configuration (*.yaml); give a folder such as configs/eurosat/cpu")
-    reference = next((path for path in configs if path.stem == "supervised"), configs[0])
-    rows = statistical(reference, controls)
-    for path in configs:
-        rows += trained(path, controls)
+    return found
+
+
+def configuration(folder: Path, name: str) -> Path:
+    """One of them by its name.
+
+    Raises:
+        UserError: It is missing.
+    """
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f"{path} is missing, and the experiment needs it; give a folder such as configs/eurosat/cpu")
+    return path
+
+
+def chosen(rows: Sequence[Row], wanted: Sequence[str] | None) -> list[Row]:
+    """Every row, or those that are wanted with the trainings that they look at.
+
+    Raises:
+        UserError: A wanted row does not exist.
+    """
     if wanted is None:
-        return rows
+        return list(rows)
     if unknown := sorted(set(wanted) - {row.name for row in rows}):
-        names = ", ".join(row.name for row in rows)
-        raise UserError(f"there is no row {unknown[0]!r}; choose among {names} (more with --controls)")
+        raise UserError(f"there is no row {unknown[0]!r}; choose among {', '.join(row.name for row in rows)}")
     bases = {row.base for row in rows if row.name in wanted}
     return [row for row in rows if row.name in (*wanted, *bases)]
+
+
+def of_folder(folder: Path, controls: bool) -> list[Row]:
+    """Rows without a trained network, and those of every configuration.
+
+    Raises:
+        UserError: The folder holds no configuration.
+    """
+    configs = configurations(folder)
+    reference = next((path for path in configs if path.stem == "supervised"), configs[0])
+    return compared(statistical(reference, controls) + [row for path in configs for row in trained(path, controls)])
+
+
+def compared(rows: Sequence[Row]) -> list[Row]:
+    """The same, ST-SSL held against its algorithm alone, and every student against supervised training."""
+    names = {row.name for row in rows}
+
+    def opponents(row: Row) -> tuple[str, ...]:
+        if row.kind != "trained" or row.fixed:
+            return ()
+        alone = row.name.removesuffix("-permuted").removeprefix("stssl_")
+        wanted = (alone,) if row.control else (alone, "supervised")
+        return tuple(name for name in dict.fromkeys(wanted) if name in names and name != row.name)
+
+    return [replace(row, against=opponents(row)) for row in rows]
 
 
 def statistical(reference: Path, controls: bool) -> list[Row]:
@@ -100,14 +171,27 @@ def trained(path: Path, controls: bool) -> list[Row]:
     if not has_teacher:
         return rows
     plain = title.removesuffix(" (student)")
-    rows.append(Row(f"{name}-teacher", f"{plain} (teacher: sees place, time)", "teacher", path, base=name, fixed=fixed))
+    teacher = f"{plain} (teacher: sees place, time)"
+    rows.append(Row(f"{name}-teacher", teacher, "asked", path, base=name, question=Question("teacher"), fixed=fixed))
     if controls:
-        permuted = ("--data.permute_where", "true")
-        far = "far places and times at test"
+        permuted, far = ("--data.permute_where", "true"), "far places and times at test"
+        check = Row(name, title, "asked", path, base=name, control=True, fixed=fixed)
         rows += [
-            Row(f"{name}-permuted", f"{title}, permuted metadata", "trained", path, permuted, "", True, fixed),
-            Row(f"{name}-teacher-far", f"{plain} (teacher), {far}", "teacher_far", path, (), name, True, fixed),
-            Row(f"{name}-student-far", f"{title}, {far}", "student_far", path, (), name, True, fixed),
+            Row(
+                f"{name}-permuted", f"{title}, permuted metadata", "trained", path, permuted, control=True, fixed=fixed
+            ),
+            replace(
+                check,
+                name=f"{name}-teacher-far",
+                title=f"{plain} (teacher), {far}",
+                question=Question("teacher", "far"),
+            ),
+            replace(
+                check,
+                name=f"{name}-student-far",
+                title=f"{plain} (student: sees neither), {far}",
+                question=Question("student", "far"),
+            ),
         ]
     return rows
 

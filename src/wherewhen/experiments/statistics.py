@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 DRAWS, LEVEL = 2000, 0.95
+NORMAL_WIDTH = 2 * float(stats.norm.ppf((1 + LEVEL) / 2))  # of a 95 % interval, in standard errors
 
 
 class Gain(NamedTuple):
@@ -21,21 +22,21 @@ class Gain(NamedTuple):
     replicates: int
 
 
-def mean_interval(correct: np.ndarray, count: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean accuracy in %, over replicates and over the test patches in each.
+def mean_interval(scores: np.ndarray, errors: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean score, over replicates and over the test patches in each.
 
-    A draw takes R replicates with replacement, and of each its test patches with replacement. The number of right
-    ones among n patches so drawn is binomial, so no patch needs to be drawn.
+    A draw takes R replicates with replacement, and of each its test patches with replacement: the score of many patches
+    so drawn is normal around the replicate's own, so no patch needs to be drawn again.
 
     Args:
-        correct: (R,) test patches classified rightly.
-        count: (R,) test patches.
+        scores: (R,) of the replicates.
+        errors: (R,) standard errors over their test patches.
         seed: Of the draws.
     """
     rng = np.random.default_rng(seed)
-    chosen = rng.integers(len(count), size=(DRAWS, len(count)))
-    share = rng.binomial(count[chosen], (correct / count)[chosen]) / count[chosen]
-    low, high = np.quantile(100 * share.mean(1), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    chosen = rng.integers(len(scores), size=(DRAWS, len(scores)))
+    means = rng.normal(scores[chosen], errors[chosen]).mean(1)
+    low, high = np.quantile(means, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return float(low), float(high)
 
 

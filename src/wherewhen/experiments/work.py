@@ -1,6 +1,5 @@
 """One worker's process: `python -m wherewhen.experiments.work FOLDER …` finishes cells, one after the other."""
 
-import csv
 import sys
 import time
 import traceback
@@ -17,9 +16,7 @@ from wherewhen.files import read_json, write_json
 KINDS: dict[str, Callable[[Order, Path], trained.Figures]] = {
     "statistical": untrained.classify,
     "trained": trained.train,
-    "teacher": trained.teacher,
-    "teacher_far": trained.teacher_far,
-    "student_far": trained.student_far,
+    "asked": trained.asked,
 }
 
 
@@ -45,15 +42,8 @@ def finish(folder: Path) -> None:
     order, began = Order.read(folder), time.monotonic()
     print(f"\n{order.cell}", flush=True)
     figures = KINDS[order.kind](order, folder)
-    value = asdict(order.cell) | read_json(folder / "test.json") | counts(folder) | figures
+    value = asdict(order.cell) | read_json(folder / "test.json") | figures
     write_json(folder / RESULT, value | {"wall": time.monotonic() - began, "digest": order.digest})
-
-
-def counts(folder: Path) -> dict[str, int]:
-    """How many test patches have a known label, and how many of those were classified rightly."""
-    with (folder / "test_predictions.csv").open(encoding="utf-8") as file:
-        right = [row["label"] == row["prediction"] for row in csv.DictReader(file) if row["label"]]
-    return {"tested": len(right), "correct": sum(right)}
 
 
 if __name__ == "__main__":

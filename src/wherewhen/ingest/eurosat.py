@@ -2,6 +2,7 @@
 
 Layout, in a folder or a zip, perhaps inside one more folder: `CLASS/CLASS_n.jpg` or `CLASS/CLASS_n.tif`.
 The pictures carry no place (a table gives it); the GeoTIFFs do. Neither carries a date, so `time` stays null.
+Tables and lists that others published can be used as they are: docs/label_sets.md.
 
 Source: Helber et al., EuroSAT: A Novel Dataset and Deep Learning Benchmark for Land Use and Land Cover
 Classification, 2019.
@@ -23,6 +24,8 @@ from wherewhen.errors import UserError
 from wherewhen.files import sha256_of
 from wherewhen.ingest.archive import UNREADABLE, names_in, opened
 from wherewhen.ingest.engine import Shard, build
+from wherewhen.ingest.locations import read_locations
+from wherewhen.patch_lists import read_split
 from wherewhen.store import PatchStore
 from wherewhen.store_header import StoreHeader
 
@@ -50,14 +53,23 @@ _LARGEST = 2**20  # bytes of an image file; 13 bands of 64 × 64 need a tenth of
 
 
 def prepare(
-    source: Path, out: Path, *, locations: Path | None = None, on_error: str = "stop", workers: int = 1
+    source: Path,
+    out: Path,
+    *,
+    locations: Path | None = None,
+    split: Path | None = None,
+    on_error: str = "stop",
+    workers: int = 1,
 ) -> PatchStore:
-    """Turn EuroSAT into a PatchStore with the split of the literature.
+    """Turn EuroSAT into a PatchStore with the split of the literature, or another one.
 
     Args:
         source: A zip or folder of JPEGs, or of 13-band GeoTIFFs.
         out: A new or empty folder, or an unfinished store of the same command.
-        locations: For JPEGs, a CSV with the columns file, class_name, lat, lon (WGS 84 degrees).
+        locations: For JPEGs, a CSV with the columns file, class_name, lat, lon (WGS 84 degrees), or a YAML file of
+            `STEM: [longitude, latitude]`, which may go on after these two.
+        split: Which patches are for training and which for the test, see `wherewhen.patch_lists.read_split`;
+            positions of an `.npy` count all pictures in `ImageFolder` order.
         on_error: `stop` at the first bad file or row, or `skip` each and list them at the end.
         workers: Processes.
 
@@ -71,6 +83,8 @@ def prepare(
     elif locations is None:
         print("note: without --locations the place of every patch stays unknown", file=sys.stderr)
     plan = _plan(names)
+    if split is not None:
+        plan = plan.assign(split=read_split(split, list(plan["id"])))
     if locations is not None:
         plan = _with_places(plan, locations)
     bad = plan[plan["problem"] != ""]
@@ -82,7 +96,7 @@ def prepare(
         classes=CLASSES,
         label_kind="one",
         pixel_size=10.0,
-        provenance=_provenance(source, locations),
+        provenance=_provenance(source, locations, split),
         licence="MIT",
     )
     make = _Make(source, tiff, on_error == "skip")
@@ -94,7 +108,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, help="zip or folder: CLASS/CLASS_n.jpg, or 13-band CLASS/CLASS_n.tif")
     parser.add_argument("out", type=Path, help="folder of the new store")
     parser.add_argument(
-        "--locations", type=Path, metavar="CSV", help="places of JPEGs: columns file, class_name, lat, lon"
+        "--locations",
+        type=Path,
+        metavar="FILE",
+        help="places of JPEGs: .csv with columns file, class_name, lat, lon; or .yaml, STEM: [lon, lat]",
+    )
+    parser.add_argument(
+        "--split",
+        type=Path,
+        metavar="FILE",
+        help="training patches, the rest is the test: .txt, .csv or .parquet of names, .npy of positions; "
+        "or a table with a column split (default: the first 80 %% of each class)",
     )
     parser.add_argument(
         "--on-error", choices=("stop", "skip"), default="stop", help="at a bad file: stop (default), or skip and list"
@@ -104,7 +128,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Do what the command line asks for."""
-    prepare(args.source, args.out, locations=args.locations, on_error=args.on_error, workers=args.workers)
+    options = {name: getattr(args, name) for name in ("locations", "split", "on_error", "workers")}
+    prepare(args.source, args.out, **options)
 
 
 def _suffix(name: str) -> str:
@@ -158,11 +183,11 @@ def _literature_split(plan: pd.DataFrame) -> np.ndarray:
 
 def _with_places(plan: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Add `lat` and `lon` of the table at `path`, and to `problem` what is wrong with them."""
-    table = _read_locations(path)
+    table = read_locations(path)
     plan = plan.join(table, on="id")
     wrong = {
         f"it has no row in {path}": plan["line"].isna(),
-        f"its row in {path} has another class": plan["class_name"] != plan["stated"],
+        f"its row in {path} has another class": plan["stated"].notna() & (plan["class_name"] != plan["stated"]),
         f"its latitude in {path} is no number in [-90, 90]": ~plan["lat"].between(-90, 90),
         f"its longitude in {path} is no number in [-180, 180]": ~plan["lon"].between(-180, 180),
     }
@@ -172,34 +197,14 @@ def _with_places(plan: pd.DataFrame, path: Path) -> pd.DataFrame:
     return plan
 
 
-def _read_locations(path: Path) -> pd.DataFrame:
-    """Latitude, longitude, stated class and line number by patch id; NaN where there is no number."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}; --locations must be a CSV file") from error
-    for column in ("file", "class_name", "lat", "lon"):
-        if column not in table:
-            raise UserError(f"{path}: column {column!r} is missing; the columns must be file, class_name, lat, lon")
-    ids = table["file"].map(lambda file: PurePosixPath(file).stem)
-    if ids.duplicated().any():
-        line = int(ids.duplicated().argmax()) + 2
-        raise UserError(f"{path}: line {line} names {ids[line - 2]!r} a second time; remove one of its rows")
-    columns = {
-        "lat": pd.to_numeric(table["lat"], errors="coerce"),
-        "lon": pd.to_numeric(table["lon"], errors="coerce"),
-        "stated": table["class_name"],
-        "line": table.index + 2,
-    }
-    return pd.DataFrame(columns).set_index(ids)
-
-
-def _provenance(source: Path, locations: Path | None) -> str:
+def _provenance(source: Path, locations: Path | None, split: Path | None) -> str:
     parts = [f"EuroSAT (Helber et al., 2019) from {source.name}"]
     if source.is_file():
         parts[0] += f", sha256 {sha256_of(source)}"
     if locations is not None:
         parts.append(f"places from {locations.name}, sha256 {sha256_of(locations)}")
+    if split is not None:
+        parts.append(f"split from {split.name}, sha256 {sha256_of(split)}")
     return "; ".join(parts)
 
 

@@ -1,18 +1,20 @@
 """The synthetic world as a PatchStore: no input, every patch with place, time, label and mask.
 
-`docs/world.md` says how it is made and what it is not. Nothing in it is a real place or a real image.
+`docs/world.md` says how it is made and what it is not. Nothing in it is a real place or a real image. With an
+index of real places it renders these instead: see `wherewhen.ingest.ground`.
 """
 
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from wherewhen.bands import load_sensor
 from wherewhen.errors import UserError
+from wherewhen.ingest import ground
 from wherewhen.ingest.engine import Shard, build
 from wherewhen.splits import rank
 from wherewhen.store import PatchStore
@@ -57,7 +59,15 @@ def prepare(
     Raises:
         UserError: A value is out of range, or the output cannot be used.
     """
-    _check(patches, seed, visits, periods, labels, share, workers)
+    ground.check_ranges(
+        ("patches", patches, patches >= 1, "at least 1"),
+        ("seed", seed, seed >= 0, "at least 0"),
+        ("visits", visits, 1 <= visits <= 52, "from 1 to 52"),
+        ("periods", periods, periods in (1, 2), "1 or 2"),
+        ("labels", labels, labels in ("one", "many"), "one or many"),
+        ("share", share, 0 < share <= 1, "above 0 and at most 1"),
+        ("workers", workers, workers >= 1, "at least 1"),
+    )
     plan = _plan(seed, patches, visits, periods)
     header = StoreHeader(
         bands=load_sensor("sentinel2_l2a").at_baseline("04.00").select(BANDS),
@@ -79,46 +89,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="folder of the new store")
     parser.add_argument("--patches", type=int, default=6000, metavar="N", help="places (default 6000)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="which world (default 0)")
-    parser.add_argument("--visits", type=int, default=1, metavar="V", help="dates of a place a period (default 1)")
-    parser.add_argument(
-        "--periods", type=int, default=1, metavar="P", help="2: a second period years later, with change (default 1)"
-    )
-    parser.add_argument(
-        "--labels", choices=("one", "many"), default="one", help="the commonest cover (default), or all of --share"
-    )
-    parser.add_argument(
-        "--share", type=float, default=0.1, metavar="X", help="part of a patch that earns a label (default 0.1)"
-    )
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default 2)")
+    ours = parser.add_argument_group("a continent that does not exist")
+    ours.add_argument("--visits", type=int, metavar="V", help="dates of a place a period (default 1)")
+    ours.add_argument(
+        "--periods", type=int, metavar="P", help="2: a second period years later, with change (default 1)"
+    )
+    ours.add_argument("--labels", choices=("one", "many"), help="the commonest cover (default), or all of --share")
+    ours.add_argument("--share", type=float, metavar="X", help="part of a patch that earns a label (default 0.1)")
+    real = parser.add_argument_group("simulated pixels on real places, times and label sets")
+    real.add_argument("--index", type=Path, metavar="FILE", help="records of BigEarthNet version 2 (.csv or .csv.gz)")
+    real.add_argument("--geographic", action="store_true", help="test on Portugal and Ireland, train elsewhere")
+    real.add_argument(
+        "--keep-snow-and-clouds", action="store_true", help="also records flagged for snow, cloud, shadow"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do what the command line asks for."""
-    prepare(
-        args.out,
-        patches=args.patches,
-        seed=args.seed,
-        visits=args.visits,
-        periods=args.periods,
-        labels=args.labels,
-        share=args.share,
-        workers=args.workers,
-    )
+    """Do what the command line asks for.
+
+    Raises:
+        UserError: Options of the one kind of world are given for the other, or as `prepare` says.
+    """
+    common = {"patches": args.patches, "seed": args.seed, "workers": args.workers}
+    ours = _given(args, ("visits", "periods", "labels", "share"))
+    real = _given(args, ("geographic", "keep_snow_and_clouds"))
+    if args.index is None:
+        _refuse(real, "is about the records of an index; give --index FILE, or leave it out")
+        prepare(args.out, **common, **ours)
+    else:
+        _refuse(ours, "does not go with --index, whose records fix dates and labels; leave out one of them")
+        ground.prepare(args.out, args.index, **common, **real)
 
 
-def _check(patches: int, seed: int, visits: int, periods: int, labels: str, share: float, workers: int) -> None:
-    rules = (
-        ("patches", patches, patches >= 1, "at least 1"),
-        ("seed", seed, seed >= 0, "at least 0"),
-        ("visits", visits, 1 <= visits <= 52, "from 1 to 52"),
-        ("periods", periods, periods in (1, 2), "1 or 2"),
-        ("labels", labels, labels in ("one", "many"), "one or many"),
-        ("share", share, 0 < share <= 1, "above 0 and at most 1"),
-        ("workers", workers, workers >= 1, "at least 1"),
-    )
-    for name, value, kept, rule in rules:
-        if not kept:
-            raise UserError(f"--{name} {value} is out of range: it must be {rule}; change it")
+def _given(args: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
+    """The options that were given, by name."""
+    values = {name: getattr(args, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None and value is not False}
+
+
+def _refuse(options: dict[str, Any], reason: str) -> None:
+    for name in options:
+        raise UserError(f"--{name.replace('_', '-')} {reason}")
 
 
 def _plan(seed: int, patches: int, visits: int, periods: int) -> pd.DataFrame:

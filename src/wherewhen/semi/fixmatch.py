@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wherewhen.errors import UserError
-from wherewhen.semi.algorithm import Algorithm, Clock, Outputs, PseudoLabels
+from wherewhen.semi.algorithm import Algorithm, Clock, Outputs, PseudoLabels, believe
 
 
 class FixMatch(Algorithm):
@@ -29,11 +29,10 @@ class FixMatch(Algorithm):
             raise UserError(f"FixMatch's threshold {threshold} is no probability; choose from 0 to 1, such as 0.95")
         self.register_buffer("threshold", level)
 
+    @torch.no_grad()
     def label(self, out: Outputs, clock: Clock) -> PseudoLabels:
         """Pseudo-labels of the weak view's logits."""
-        if out.weak is None:
-            raise ValueError("FixMatch labels the weak view, and it is missing")
-        return self.believe(out.weak)
+        return self.believe(out.need("weak"))
 
     def believe(self, logits: Tensor) -> PseudoLabels:
         """(S, *, K) -> hard labels (S, *), with weight 1 where p reaches the outcome's threshold, else 0."""
@@ -42,6 +41,4 @@ class FixMatch(Algorithm):
                 f"FixMatch has {self.threshold.shape[-1]} thresholds for {logits.shape[-1]} outcomes; give one for "
                 "all, or one each (many labels: absent, present)"
             )
-        confidence, outcome = logits.softmax(-1).max(-1)
-        needed = self.threshold.expand(logits.shape).gather(-1, outcome[..., None])[..., 0]
-        return PseudoLabels(outcome, (confidence >= needed).float())
+        return believe(logits, self.threshold)

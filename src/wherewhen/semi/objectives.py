@@ -5,7 +5,7 @@ Notation: L labelled and U unlabelled images, D width of the token, K outcomes.
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
@@ -13,16 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
+from torch.utils.checkpoint import checkpoint
 
+from wherewhen.errors import UserError
 from wherewhen.semi.algorithm import Algorithm, Clock, Losses, Outputs, PseudoLabels, supervised
 from wherewhen.semi.average import Average
 from wherewhen.semi.spaces import LabelSpace
-from wherewhen.semi.state import Running
+from wherewhen.semi.state import State
 
 Images = Mapping[str, Tensor]  # view -> (N, C, H, W), ready for the network
 Where = Mapping[str, Tensor]  # view -> (N, 3) latitude, longitude in degrees, fraction of the year
 Distance = Literal["mse", "mae", "cosine"]
 Taught = Literal["metatoken", "class_token"]
+Labeller = Literal["model", "ema"]
 
 
 class Geometry(NamedTuple):
@@ -54,6 +57,7 @@ class Objective(nn.Module, ABC):
     def __init__(self, model: nn.Module, ema: Average, space: LabelSpace) -> None:
         super().__init__()
         self.model, self.ema, self.space = model, ema, space
+        self.micro_batch: int | None = None  # images a network sees at a time; None: a whole batch
         self.shown: dict[str, Tensor] = {}  # figures of the last step for people to watch, not for training
 
     @property
@@ -77,6 +81,27 @@ class Objective(nn.Module, ABC):
         """
         return self.space.logits(self.kept(images).logits)
 
+    def show(self, model: nn.Module, images: Tensor, where: Tensor | None = None) -> Any:
+        """A network's answer, `micro_batch` images at a time.
+
+        Losses and gradients are those of the whole batch: each part is computed again on the way back instead of being
+        remembered, which costs a third of the time and needs the memory of one part only.
+
+        Raises:
+            UserError: The network has batch norm, which needs the whole batch.
+        """
+        size = self.micro_batch
+        if size is None or len(images) <= size:
+            return model(images, where)
+        if batch_norms(model) and model.training:
+            raise UserError(f"micro_batch {size} would split the statistics of batch norm; leave it out, or the norm")
+        wheres = [None] * -(-len(images) // size) if where is None else where.split(size)
+        parts = [
+            checkpoint(model, *part, use_reentrant=False) if torch.is_grad_enabled() else model(*part)
+            for part in zip(images.split(size), wheres, strict=True)
+        ]
+        return type(parts[0])(*(joined(values) for values in zip(*parts, strict=True)))
+
     @abstractmethod
     def forward(self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Geometries = NONE) -> Losses:
         """Named scalar losses of one step; their sum is minimised.
@@ -89,13 +114,19 @@ class Objective(nn.Module, ABC):
             geometry: Needed for dense labels only.
         """
 
+    def states(self) -> Iterator[State]:
+        """Everything that the algorithms remember."""
+        return (module for module in self.modules() if isinstance(module, State))
+
     @torch.no_grad()
-    def after_step(self) -> None:
-        """Make the step's statistics stay and let the averages follow; once per optimiser step."""
-        for module in self.modules():
-            if isinstance(module, Running):
-                module.commit()
-        self.ema.update(self.model)
+    def after_step(self, good: Tensor | None = None) -> None:
+        """Make the step's statistics stay and let the averages follow; once per optimiser step.
+
+        `good` () is false where the optimiser passed over the step because its gradients were not finite.
+        """
+        for state in self.states():
+            state.commit(good)
+        follow(self.ema, self.model)
 
 
 class Supervised(Objective):
@@ -103,7 +134,7 @@ class Supervised(Objective):
 
     def forward(self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Geometries = NONE) -> Losses:
         """Mean cross-entropy of the labelled images."""
-        logits = self.space.logits(self.model(images["labelled"]).logits)
+        logits = self.space.logits(self.show(self.model, images["labelled"]).logits)
         return {"supervised": supervised(logits, self.space.targets(y))}
 
 
@@ -117,6 +148,8 @@ class SemiSupervised(Objective):
         space: The label space.
         unlabelled_weight: λ_u, the weight of the unlabelled loss.
         warmup_steps: Before this step only supervised losses count; statistics are gathered all the same.
+        labels_from: The network in training or its average, which is in eval mode, so that nothing is hidden from it;
+            None leaves it to the algorithm.
     """
 
     def __init__(
@@ -127,9 +160,12 @@ class SemiSupervised(Objective):
         space: LabelSpace,
         unlabelled_weight: float = 1.0,
         warmup_steps: int = 0,
+        labels_from: Labeller | None = None,
     ) -> None:
         super().__init__(model, ema, space)
         self.algorithm = algorithm
+        self.labels_from: Labeller = labels_from or algorithm.labels_from
+        self.believed: PseudoLabels | None = None  # of the last step, for people to watch
         self.unlabelled_weight, self.warmup_steps = unlabelled_weight, warmup_steps
 
     @property
@@ -150,38 +186,37 @@ class SemiSupervised(Objective):
     def forward(self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Geometries = NONE) -> Losses:
         """Losses of the one learner."""
         answer = self.ask(self.model, images, {})
-        pseudo = self.label(answer.outputs, images, {}, clock, geometry)
+        pseudo = self.label(answer.outputs, clock, geometry)
         losses = self.algorithm.loss(answer.outputs, self.space.targets(y), pseudo, clock)
         return self.weigh(losses, clock)
 
     def ask(self, model: nn.Module, images: Images, where: Where, taught: Taught = "metatoken") -> Answer:
         """Show a network all views: with gradient those that are learned from, in one batch where no batch norm is."""
         outputs: dict[str, Tensor] = {}
-        with torch.no_grad(), unrecorded(model):  # labels are made from these, nothing is learned from them
+        labeller = self.ema if model is self.model and self.labels_from == "ema" else model
+        with torch.no_grad(), unrecorded(labeller):  # labels are made from these, nothing is learned from them
             if "weak" in images:
-                outputs["weak"] = self.space.logits(model(images["weak"], where.get("weak")).logits)
+                outputs["weak"] = self.space.logits(self.show(labeller, images["weak"], where.get("weak")).logits)
             if "blank" in images:
-                outputs["blank"] = self.space.logits(in_eval_mode(model, images["blank"]).logits)
+                outputs["blank"] = self.space.logits(in_eval_mode(labeller, images["blank"]).logits)
         names = [name for name in images if name not in ("weak", "blank")]
         together = [names] if not batch_norms(model) else [[name] for name in names]  # batch norm would mix the views
         tokens = []
         for group in together:
             known = torch.cat([where[name] for name in group]) if where else None
             with unrecorded(model, "labelled" not in group):
-                encoded = model(torch.cat([images[name] for name in group]), known)
+                encoded = self.show(model, torch.cat([images[name] for name in group]), known)
             tokens.append(encoded.token if taught == "metatoken" else encoded.pooled)
             for name, raw in zip(group, encoded.logits.split([len(images[n]) for n in group]), strict=True):
                 outputs[name] = self.space.logits(raw)
         return Answer(Outputs(**outputs), None if tokens[0] is None else torch.cat(tokens))
 
     @torch.no_grad()
-    def label(
-        self, out: Outputs, images: Images, where: Where, clock: Clock, geometry: Geometries = NONE
-    ) -> PseudoLabels:
+    def label(self, out: Outputs, clock: Clock, geometry: Geometries = NONE) -> PseudoLabels:
         """What the labelling network believes, on the strong view's pixels."""
-        if self.algorithm.labels_from == "ema":
-            out = out._replace(weak=self.space.logits(self.ema(images["weak"], where.get("weak")).logits))
-        pseudo = self.algorithm.label(out, clock)
+        for state in self.states():
+            state.rollback()  # what was not committed belongs to a step that failed or is repeated
+        pseudo = self.believed = self.algorithm.label(out, clock)
         self.shown = {"accepted": pseudo.weights.mean()}
 
         def carry(view: str, values: Tensor, fill: float) -> Tensor:
@@ -215,6 +250,7 @@ class SpatioTemporal(SemiSupervised):
         distance: Between the two tokens.
         stop_gradient: Keep the distillation from moving the teacher.
         taught: Which of the teacher's tokens the student's follows.
+        labels_from: The teacher in training or its average; None leaves it to the algorithm.
     """
 
     def __init__(
@@ -230,8 +266,9 @@ class SpatioTemporal(SemiSupervised):
         distance: Distance = "mse",
         stop_gradient: bool = True,
         taught: Taught = "metatoken",
+        labels_from: Labeller | None = None,
     ) -> None:
-        super().__init__(teacher, ema, algorithm, space, unlabelled_weight, warmup_steps)
+        super().__init__(teacher, ema, algorithm, space, unlabelled_weight, warmup_steps, labels_from)
         self.student = student
         self.student_ema = ema if student is teacher else Average(student, ema.momentum)
         self.student_algorithm = copy.deepcopy(algorithm)
@@ -256,7 +293,7 @@ class SpatioTemporal(SemiSupervised):
         """Losses of both networks, and the distillation between them."""
         targets = self.space.targets(y)
         teacher = self.ask(self.model, images, where, self.taught)
-        pseudo = self.label(teacher.outputs, images, where, clock, geometry)
+        pseudo = self.label(teacher.outputs, clock, geometry)
         student = self.ask(self.student, {k: v for k, v in images.items() if k != "weak"}, {})
         losses = self.weigh(self.algorithm.loss(teacher.outputs, targets, pseudo, clock), clock, "teacher/")
         losses |= self.weigh(self.student_algorithm.loss(student.outputs, targets, pseudo, clock), clock, "student/")
@@ -280,11 +317,24 @@ class SpatioTemporal(SemiSupervised):
                 return 1 - F.cosine_similarity(student, teacher).mean()
 
     @torch.no_grad()
-    def after_step(self) -> None:
+    def after_step(self, good: Tensor | None = None) -> None:
         """As for one learner, and the student's average follows as well."""
-        super().after_step()
+        super().after_step(good)
         if self.student_ema is not self.ema:
-            self.student_ema.update(self.student)
+            follow(self.student_ema, self.student)
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Tensors of parts of a batch as one; None if there are none."""
+    return None if parts[0] is None else torch.cat(list(parts))
+
+
+def follow(average: Average, model: nn.Module) -> None:
+    """Move the average towards the network, whose batch norms first forget the statistics of a bad batch."""
+    for norm, kept in zip(batch_norms(model), batch_norms(average.module), strict=True):
+        for ours, old in zip(norm.buffers(), kept.buffers(), strict=True):
+            ours.copy_(torch.where(ours.isfinite(), ours, old))
+    average.update(model)
 
 
 def batch_norms(model: nn.Module) -> list[BatchNorm]:

@@ -1,16 +1,19 @@
 """A store as training, validation and test batches."""
 
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
+from torch import Tensor
 
-from wherewhen import splits
+from wherewhen import label_sets, splits
 from wherewhen.errors import UserError
 from wherewhen.loader import PERMUTED, EvalBatches, PixelSource, Steps, TrainBatches, mix
 from wherewhen.semi import UNKNOWN
 from wherewhen.store import PatchStore
-from wherewhen.tasks.facts import Facts
+from wherewhen.tasks.facts import Facts, frequencies
 
 VERIFIED_BYTES = 2 << 30  # checksums of a store up to this size are always read before a run: a second or two
 
@@ -22,13 +25,17 @@ class StoreData(pl.LightningDataModule):
         store: Folder that `wherewhen prepare` made.
         image_size: Pixels to which patches are resized; None keeps the store's.
         labels_per_class: Label budget by count, or
-        label_share: by share of the training patches, in (0, 1]. Neither: every training label is used.
+        label_share: by share of the training patches, in (0, 1], or
+        labelled_file: the labelled patches as a file names them (docs/label_sets.md). None of the three: every
+            training label is used.
         labelled_batch: Labelled images a step, over all processes.
         unlabelled_batch: Unlabelled images a step, likewise; a supervised run loads none.
         validation: Share of the training split that is held out, images and labels, to tune on.
         block_km: Make the split anew from blocks of this side, so that train and test do not touch.
         gap_km: With blocks: training patches nearer than this to a test patch are left out.
         test_share: With blocks: share of the test.
+        test_region: South, west, north, east in degrees: all patches in there are the test, whatever the store's
+            split; the store's test patches elsewhere are left out.
         eval_batch: Images a batch in validation and test.
         cache_gib: Hold a part of the store in memory when it is no larger than this.
         permute_where: Control: give every training patch another one's place and time.
@@ -41,20 +48,25 @@ class StoreData(pl.LightningDataModule):
         image_size: int | None = None,
         labels_per_class: int | None = None,
         label_share: float | None = None,
+        labelled_file: str | None = None,
         labelled_batch: int = 8,
         unlabelled_batch: int = 8,
         validation: float = 0.1,
         block_km: float | None = None,
         gap_km: float = 5.0,
         test_share: float = 0.2,
+        test_region: list[float] | None = None,
         eval_batch: int = 256,
         cache_gib: float = 4.0,
         permute_where: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if labels_per_class is not None and label_share is not None:
-            raise UserError("labels_per_class and label_share are both given; a label budget is one of them")
+        budgets = {"labels_per_class": labels_per_class, "label_share": label_share, "labelled_file": labelled_file}
+        if len(given := [name for name, value in budgets.items() if value is not None]) > 1:
+            raise UserError(f"{' and '.join(given)} are given; a label budget is one of them")
+        if block_km is not None and test_region is not None:
+            raise UserError("block_km and test_region are both given; the test is made of one of them")
         if not 0 <= validation < 1:
             raise UserError(f"validation share {validation} is outside [0, 1); 0.1 is a usual value")
         for name, value, least in (
@@ -66,23 +78,18 @@ class StoreData(pl.LightningDataModule):
             if value < least:
                 raise UserError(f"{name} is {value}; it must be at least {least}")
         self.path, self.image_size, self.seed = Path(store), image_size, seed
-        self.labels_per_class, self.label_share = labels_per_class, label_share
+        self.labels_per_class, self.label_share, self.labelled_file = labels_per_class, label_share, labelled_file
         self.sizes = (labelled_batch, unlabelled_batch)
         self.validation, self.block_km, self.gap_km = validation, block_km, gap_km
-        self.test_share, self.eval_batch, self.cache_bytes = test_share, eval_batch, int(cache_gib * 2**30)
+        self.test_share, self.test_region = test_share, test_region
+        self.eval_batch, self.cache_bytes = eval_batch, int(cache_gib * 2**30)
         self.permute_where = permute_where
 
     def setup(self, stage: str | None = None) -> None:
         """Open the store, choose the parts; long work starts only after every check."""
-        if hasattr(self, "opened"):
+        if hasattr(self, "facts"):
             return
-        self.opened = PatchStore.open(self.path)
-        if self.opened.label_kind not in ("one", "many"):
-            raise UserError(f"{self.path} has no labels, so nothing can be trained or tested on it")
-        self.labels = self.opened.labels()
-        self.ids = self.opened.table["id"].to_numpy(dtype=str)
-        self.train_rows, self.val_rows, self.test_rows = self._parts()
-        self.labelled = self._budget() if len(self.train_rows) else np.empty(0, dtype=np.int64)
+        self.choose()
         if stage == "fit" and not len(self.labelled):
             patches, known = len(self.train_rows), len(self.labelled)
             raise UserError(
@@ -92,6 +99,20 @@ class StoreData(pl.LightningDataModule):
         self.facts = self._facts()
         if self._is_read_at_once():
             self.opened.verify()
+
+    def choose(self) -> None:
+        """Open the store and choose training, validation, test and labelled patches; no pixel is read.
+
+        Raises:
+            UserError: The store has no labels, or the split or the label budget cannot be had.
+        """
+        self.opened = PatchStore.open(self.path)
+        if self.opened.label_kind not in ("one", "many"):
+            raise UserError(f"{self.path} has no labels, so nothing can be trained or tested on it")
+        self.labels = self.opened.labels()
+        self.ids = self.opened.table["id"].to_numpy(dtype=str)
+        self.train_rows, self.val_rows, self.test_rows = self._parts()
+        self.labelled = self._budget() if len(self.train_rows) else np.empty(0, dtype=np.int64)
 
     def train_dataloader(self) -> Steps:
         """Endless batches, from the trainer's step on."""
@@ -106,7 +127,12 @@ class StoreData(pl.LightningDataModule):
             trainer.global_rank,
             trainer.world_size,
         )
+        self._batches = batches
         return Steps(batches, first=lambda: trainer.global_step)
+
+    def hidden(self, step: int) -> Tensor:
+        """Labels of this process's unlabelled patches of a step, for people who watch; training never asks."""
+        return torch.from_numpy(self.labels[self.train_rows[self._batches.unlabelled(step)]].astype(np.int64))
 
     def val_dataloader(self) -> EvalBatches:
         """The held-out part of the training split, or the store's own validation split."""
@@ -130,12 +156,13 @@ class StoreData(pl.LightningDataModule):
         return where
 
     @property
-    def split(self) -> dict[str, float | int | None]:
+    def split(self) -> dict[str, Any]:
         """What decides who is for training and who for testing: a model must be tested as it was trained."""
         return {
             "block_km": self.block_km,
             "gap_km": self.gap_km,
             "test_share": self.test_share,
+            "test_region": self.test_region,
             "validation": self.validation,
             "seed": self.seed,
         }
@@ -153,6 +180,9 @@ class StoreData(pl.LightningDataModule):
         else:
             name = self.opened.table["split"].to_numpy(dtype=object)
             train, val, test = name == "train", name == "val", name == "test"
+            if self.test_region is not None:
+                inside = splits.region(self.opened.place(), self.test_region)
+                train, val, test = train & ~inside, val & ~inside, inside
         if self.validation and not val.any():
             rows = np.flatnonzero(train)
             val[rows[splits.hold_out(list(self.ids[rows]), self.validation, self.seed)]] = True
@@ -162,6 +192,8 @@ class StoreData(pl.LightningDataModule):
         return np.flatnonzero(train), np.flatnonzero(val), np.flatnonzero(test)
 
     def _budget(self) -> np.ndarray:
+        if self.labelled_file is not None:
+            return label_sets.labelled_among(Path(self.labelled_file), self.opened, self.train_rows, self.val_rows)
         labels, ids = self.labels[self.train_rows], list(self.ids[self.train_rows])
         if self.labels_per_class is not None:
             if labels.ndim == 2:
@@ -190,6 +222,7 @@ class StoreData(pl.LightningDataModule):
             tuple(self.opened.std.tolist()),
             known=tuple(part for part, gone in missing.items() if not gone.any()),
             partly=tuple(part for part, gone in missing.items() if gone.any() and not gone.all()),
+            labelled=frequencies(self.labels[self.train_rows[self.labelled]], len(self.opened.classes)),
         )
 
     def _evaluation(self, rows: np.ndarray) -> EvalBatches:

@@ -1,27 +1,31 @@
-"""Metrics of a set of predictions, and the files that say them.
+"""A set of predictions, its metrics, and the files that say them.
+
+test.json             metrics, bootstrap intervals, and the classes that no evaluated image shows
+test_classes.csv      support, average precision, F1 and recall, a row a class
+test_predictions.csv  a row an image
+confusion.csv, .png   one label an image only: counts, rows the truth
 
 Notation: N images, C classes.
 """
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import (
-    multiclass_accuracy,
-    multiclass_calibration_error,
-    multiclass_confusion_matrix,
-    multilabel_average_precision,
-    multilabel_f1_score,
-)
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from wherewhen.files import write_json, write_text
 from wherewhen.semi import UNKNOWN
+from wherewhen.tasks.bootstrap import intervals
 from wherewhen.tasks.facts import LabelKind
+from wherewhen.tasks.metrics import Decisions, class_table, metrics
+
+HEADLINE: dict[LabelKind, str] = {"one": "accuracy", "many": "map_macro"}
 
 
 @dataclass
@@ -48,10 +52,13 @@ class Evaluation:
         """Probabilities (N, C) and labels of everything added, on the CPU."""
         return torch.cat(self.probabilities).cpu(), torch.cat(self.labels).cpu()
 
+    def decisions(self) -> Decisions:
+        """What metrics are made of."""
+        return Decisions.of(self.kind, *self.all())
+
     def metrics(self) -> dict[str, float]:
-        """Percentages and errors by name; unknown labels are left out."""
-        p, y = self.all()
-        return one_label_metrics(p, y) if self.kind == "one" else many_label_metrics(p, y)
+        """Percentages and errors by name; unknown labels are left out, and so is what no known label defines."""
+        return metrics(self.kind, self.decisions())
 
     def confusion(self) -> Tensor:
         """(C, C) counts, rows the truth; one label an image only."""
@@ -59,53 +66,54 @@ class Evaluation:
         known = y != UNKNOWN
         return multiclass_confusion_matrix(p[known], y[known], len(self.classes))
 
-    def write(self, folder: Path, ids: Sequence[str]) -> dict[str, float]:
-        """`test.json` with the metrics and `test_predictions.csv` with a row an image, in `folder`.
+    def report(self) -> dict[str, Any]:
+        """What `test.json` says: `images`, every metric, `NAME_interval` (low, high), `classes_left_out`."""
+        decisions = self.decisions()
+        ranges = {f"{name}_interval": list(pair) for name, pair in intervals(self.kind, decisions).items()}
+        left_out = [name for name, count in zip(self.classes, decisions.support.tolist(), strict=True) if not count]
+        return {
+            "images": len(torch.cat(self.labels)),
+            **metrics(self.kind, decisions),
+            **ranges,
+            "classes_left_out": left_out,
+        }
+
+    def write(self, folder: Path, ids: Sequence[str]) -> dict[str, Any]:
+        """Write the files into `folder`, and give what `test.json` says.
 
         Nothing in them depends on place, time or the clock, so equal predictions give equal bytes.
         """
-        metrics = self.metrics()
-        write_json(folder / "test.json", {"images": len(ids), **metrics})
-        write_text(folder / "test_predictions.csv", self._rows(ids))
-        return metrics
-
-    def _rows(self, ids: Sequence[str]) -> str:
-        p, y = self.all()
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
+        report = self.report()
+        write_json(folder / "test.json", report)
+        write_text(folder / "test_predictions.csv", self._predictions(ids))
+        table = class_table(self.decisions(), list(self.classes))
+        write_text(folder / "test_classes.csv", table.to_csv(float_format="%.4f", lineterminator="\n"))
         if self.kind == "one":
-            rows.writerow(("id", "label", "prediction", "probability"))
-            confidence, best = p.max(-1)
-            for name, truth, guess, sure in zip(ids, y.tolist(), best.tolist(), confidence.tolist(), strict=True):
-                truth_name = self.classes[truth] if truth != UNKNOWN else ""
-                rows.writerow((name, truth_name, self.classes[guess], f"{sure:.6f}"))
-        else:
-            rows.writerow(("id", *self.classes))
-            rows.writerows((name, *(f"{v:.6f}" for v in row)) for name, row in zip(ids, p.tolist(), strict=True))
-        return text.getvalue()
+            counts = zip(self.classes, self.confusion().tolist(), strict=True)
+            write_text(folder / "confusion.csv", as_csv([("", *self.classes), *((name, *row) for name, row in counts)]))
+        return report
+
+    def _predictions(self, ids: Sequence[str]) -> str:
+        p, y = self.all()
+        if self.kind == "many":
+            rows = zip(ids, p.tolist(), strict=True)
+            return as_csv([("id", *self.classes), *((name, *(f"{v:.6f}" for v in row)) for name, row in rows)])
+        confidence, best = p.max(-1)
+        columns = zip(ids, y.tolist(), best.tolist(), confidence.tolist(), strict=True)
+        return as_csv(
+            [
+                ("id", "label", "prediction", "probability"),
+                *((name, self._name(truth), self._name(guess), f"{sure:.6f}") for name, truth, guess, sure in columns),
+            ]
+        )
+
+    def _name(self, index: int) -> str:
+        """Of a class, or nothing where it is unknown."""
+        return self.classes[index] if index != UNKNOWN else ""
 
 
-def one_label_metrics(p: Tensor, y: Tensor) -> dict[str, float]:
-    """(N, C) probabilities, (N,) labels -> accuracy, balanced accuracy (%) and calibration error."""
-    known = y != UNKNOWN
-    p, y, classes = p[known], y[known], p.shape[1]
-    recall = multiclass_accuracy(p, y, classes, average=None)
-    return {
-        "accuracy": 100 * multiclass_accuracy(p, y, classes, average="micro").item(),
-        "balanced_accuracy": 100 * recall[torch.bincount(y, minlength=classes) > 0].mean().item(),
-        "calibration_error": multiclass_calibration_error(p, y, classes, n_bins=15).item(),
-        "cross_entropy": torch.nn.functional.nll_loss(p.clamp_min(1e-12).log(), y).item(),
-    }
-
-
-def many_label_metrics(p: Tensor, y: Tensor) -> dict[str, float]:
-    """(N, C) probabilities, (N, C) labels -> mean average precision and F1 at probability 0.5 (%)."""
-    classes = p.shape[1]
-    return {
-        "map_macro": 100 * multilabel_average_precision(p, y, classes, "macro", ignore_index=UNKNOWN).item(),
-        "map_micro": 100 * multilabel_average_precision(p, y, classes, "micro", ignore_index=UNKNOWN).item(),
-        "f1_macro": 100 * multilabel_f1_score(p, y, classes, average="macro", ignore_index=UNKNOWN).item(),
-    }
-
-
-HEADLINE: dict[LabelKind, str] = {"one": "accuracy", "many": "map_macro"}
+def as_csv(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV text."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -4,10 +4,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from wherewhen.bands import Band
 from wherewhen.errors import UserError
 from wherewhen.scale import Scale, check_bands
+from wherewhen.semi import UNKNOWN
 
 LabelKind = Literal["one", "many"]
 
@@ -24,10 +27,23 @@ class Facts:
     std: tuple[float, ...]
     known: tuple[str, ...]  # "place", "time": known of every training patch
     partly: tuple[str, ...]  # known of some
+    labelled: tuple[float, ...]  # how often each class is met in the labelled patches; see `frequencies`
 
     def scale(self) -> Scale:
         """Stored numbers -> network input."""
         return Scale.of(self.bands, np.array(self.mean), np.array(self.std))
+
+    def found(self) -> dict[str, Tensor]:
+        """What an algorithm may ask for by argument name: distributions of outcomes, (K,) or many labels (C, 2).
+
+        `prior` is that of the labelled patches, `uniform` says nothing, `goal` is what predictions are aligned with:
+        the uniform one for one label, the labelled one for many.
+        """
+        prior = torch.tensor(self.labelled, device="cpu")  # also where networks are built on the meta device
+        if self.label_kind == "many":
+            prior = torch.stack((1 - prior, prior), dim=-1)
+        uniform = torch.full_like(prior, 1 / prior.shape[-1])
+        return {"prior": prior, "uniform": uniform, "goal": prior if self.label_kind == "many" else uniform}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -57,3 +73,19 @@ class Facts:
                     f"the model was trained on {what} {ours}, but {where} has {theirs}; "
                     "use the store or the settings that it was trained with"
                 )
+
+
+def frequencies(labels: np.ndarray, classes: int) -> tuple[float, ...]:
+    """How often each class is met in labelled patches, with half a patch added for and against it.
+
+    So a class without a label keeps a frequency above 0 (Jeffreys' prior), and a logarithm of it is finite.
+
+    Args:
+        labels: (L,) class index, or (L, C) of 0 and 1; −1 is unknown and counts for nothing.
+        classes: C.
+    """
+    if labels.ndim == 2:
+        present, known = (labels == 1).sum(0), (labels != UNKNOWN).sum(0)
+        return tuple(((present + 0.5) / (known + 1)).tolist())
+    count = np.bincount(labels[labels != UNKNOWN], minlength=classes)
+    return tuple(((count + 0.5) / (count.sum() + 0.5 * classes)).tolist())

@@ -5,7 +5,9 @@ environment.json  versions, machine, git revision
 metrics.csv       step, name, value: one row a figure, losses as means since the last row
 timing.json       seconds and steps of the training, over all its interruptions
 checkpoints/      last.ckpt to go on from, best.ckpt by the validation metric
-curves.png, test.json, test_predictions.csv, confusion.png
+labelled.csv      ids of the labelled patches
+curves.png        losses and validation
+test.json, …      of the test, see `wherewhen.tasks.evaluation`
 """
 
 import os
@@ -46,8 +48,9 @@ class Run:
         """Take the folder for a training with this configuration and these labelled ids, new or interrupted.
 
         Raises:
-            UserError: The folder holds a run with other settings.
+            UserError: The folder holds a run with other settings, or other labelled patches.
         """
+        chosen = "\n".join(["id", *labelled]) + "\n"
         old = self.config.read_text(encoding="utf-8") if self.metrics.exists() and self.config.exists() else config
         if old != config:  # a run that never began is simply begun anew
             changed = sorted(set(config.splitlines()) ^ set(old.splitlines()))[:4]
@@ -55,11 +58,16 @@ class Run:
                 f"{self.folder} holds a run with other settings ({'; '.join(c.strip() for c in changed)}); "
                 "give another --run, or remove that folder"
             )
+        if self.last.exists() and self.labelled.exists() and self.labelled.read_text(encoding="utf-8") != chosen:
+            raise UserError(
+                f"{self.folder} holds a run with other labelled patches: the store or data.labelled_file has changed "
+                "since; restore it, give another --run, or remove that folder"
+            )
         for folder in (self.folder, self.last.parent):
             remove_leftovers(folder)
         write_text(self.config, config)
         write_json(self.folder / "environment.json", environment())
-        write_text(self.labelled, "\n".join(["id", *labelled]) + "\n")
+        write_text(self.labelled, chosen)
 
 
 def environment() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from wherewhen.encoders.metadata import PARTS, Encoding, Part
 from wherewhen.errors import UserError
 from wherewhen.loader import LABELLED, NOISE, START, UNLABELLED, VIEWS, EvalBatch, Patches, StepBatch, mix
 from wherewhen.semi import Algorithm, Average, Clock, MultiLabel, SemiSupervised, SingleLabel, SpatioTemporal
-from wherewhen.semi.objectives import Distance, Geometry, Objective, Supervised, Taught
+from wherewhen.semi.objectives import Distance, Geometry, Labeller, Objective, Supervised, Taught
 from wherewhen.tasks.build import Spec, build
 from wherewhen.tasks.evaluation import Evaluation
 from wherewhen.tasks.facts import Facts
@@ -66,6 +66,8 @@ class LabelEfficient(pl.LightningModule):
         teacher: Makes it ST-SSL; needs an algorithm.
         unlabelled_weight: λ_u.
         warmup_steps: Before this step only supervised losses count.
+        labels_from: Who makes pseudo-labels: the network in training ("model") or its average ("ema"); None leaves it
+            to the algorithm.
         ema_momentum: Of the averaged weights that are evaluated. 0.999 for long runs; 1 − 10/steps for short.
         learning_rate: Highest, of AdamW.
         weight_decay: Of matrices; biases and norms have none.
@@ -74,6 +76,8 @@ class LabelEfficient(pl.LightningModule):
         crop_ratio: The crop of the views is padded by 1 − this share of the image.
         operations: Random operations of a strong view.
         cutout: Largest side of the strong view's cutout, as a share of the image.
+        micro_batch: Images that a network sees at a time, for batches that do not fit into memory: the same losses
+            and gradients, a third slower. Not with batch norm.
         seed: Of initial weights, views and drop path.
     """
 
@@ -84,6 +88,7 @@ class LabelEfficient(pl.LightningModule):
         teacher: Teacher | None = None,
         unlabelled_weight: float = 1.0,
         warmup_steps: int = 0,
+        labels_from: Labeller | None = None,
         ema_momentum: float = 0.999,
         learning_rate: float = 5e-5,
         weight_decay: float = 5e-4,
@@ -92,18 +97,23 @@ class LabelEfficient(pl.LightningModule):
         crop_ratio: float = 0.875,
         operations: int = 3,
         cutout: float = 0.5,
+        micro_batch: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if seed < 0:
             raise UserError(f"seed is {seed}; it must be at least 0")
+        if micro_batch is not None and micro_batch < 1:
+            raise UserError(f"micro_batch is {micro_batch}; it counts images and must be at least 1, or null")
         if teacher is not None and algorithm is None:
             raise UserError("a teacher needs an algorithm that labels; set model.algorithm, e.g. FixMatch")
         self.encoder_spec, self.algorithm_spec, self.teacher = encoder, algorithm, teacher
         self.unlabelled_weight, self.warmup_steps = unlabelled_weight, warmup_steps
+        self.labels_from: Labeller | None = labels_from
         self.ema_momentum, self.learning_rate, self.weight_decay = ema_momentum, learning_rate, weight_decay
         self.lr_warmup_steps, self.schedule, self.seed = lr_warmup_steps, schedule, seed
         self.crop_ratio, self.operations, self.cutout = crop_ratio, operations, cutout
+        self.micro_batch = micro_batch
         self.facts: Facts | None = None
 
     @property
@@ -137,17 +147,20 @@ class LabelEfficient(pl.LightningModule):
         )
         torch.manual_seed(mix(self.seed, START))
         self.objective = self._objective(facts)
+        self.objective.micro_batch = self.micro_batch
 
     def _objective(self, facts: Facts) -> Objective:
         space = SingleLabel() if facts.label_kind == "one" else MultiLabel()
         if self.algorithm_spec is None:
             model = self._learner(facts)
             return Supervised(model, Average(model, self.ema_momentum), space)
-        algorithm = build(self.algorithm_spec, Algorithm, "wherewhen.semi")
+        algorithm = build(self.algorithm_spec, Algorithm, "wherewhen.semi", **facts.found())
         if self.teacher is None:
             model = self._learner(facts)
             average = Average(model, self.ema_momentum)
-            return SemiSupervised(model, average, algorithm, space, self.unlabelled_weight, self.warmup_steps)
+            return SemiSupervised(
+                model, average, algorithm, space, self.unlabelled_weight, self.warmup_steps, self.labels_from
+            )
         distills, one = self.teacher.distills, self.teacher.one_network
         model = self._learner(
             facts, self._metadata(facts), distill=distills and one, late=self.teacher.fusion == "late"
@@ -164,6 +177,7 @@ class LabelEfficient(pl.LightningModule):
             self.teacher.distance,
             self.teacher.stop_gradient,
             self.teacher.distill_from,
+            self.labels_from,
         )
 
     def _learner(
@@ -248,10 +262,16 @@ class LabelEfficient(pl.LightningModule):
         white: Tensor = self.scale(torch.ones_like(like[:1]))
         return white
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Look whether the step is any good: one whose gradients are not finite must change nothing."""
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        self.good = torch.stack(torch._foreach_norm(gradients)).sum().isfinite()
+        optimizer.found_inf = (~self.good).float()  # type: ignore[attr-defined]  # the fused step reads it on the device
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then let statistics and averages follow, once."""
         super().optimizer_step(*args, **kwargs)
-        self.objective.after_step()
+        self.objective.after_step(self.good)
 
     def configure_optimizers(self) -> Any:
         """Fused AdamW over the learners, with the schedule; averages are in no group."""

@@ -14,11 +14,14 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from wherewhen import plots
 from wherewhen.errors import UserError
+from wherewhen.tasks.asking import ask
 from wherewhen.tasks.data import StoreData
+from wherewhen.tasks.elsewhere import Network, replaced
 from wherewhen.tasks.evaluation import Evaluation
 from wherewhen.tasks.progress import Progress
 from wherewhen.tasks.run import AtomicCheckpoints, Journal, Run, Saving, Stopwatch
 from wherewhen.tasks.task import LabelEfficient
+from wherewhen.tasks.watch import Watch
 
 # What Lightning says of itself is no news for our users, and its advice is about loaders that ours are not.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -66,7 +69,18 @@ class Cli(LightningCLI):
         parser.add_argument(
             "--from_scratch", "--from-scratch", action="store_true", help="without the weights that the encoder names"
         )
+        parser.add_argument(
+            "--watch", type=bool, default=False, help="record how right pseudo-labels are, where labels are known"
+        )
         parser.add_argument("--checkpoint", default=None, help="to validate or test; default: the run's last")
+        if not self.training:
+            parser.add_argument("--network", type=Network, default="student", help="which of the run's two is asked")
+            parser.add_argument(
+                "--where",
+                default="true",
+                help="place and time that it is told: true, far, permuted, hidden, or one for all, --where=LAT,LON",
+            )
+            parser.add_argument("--when", type=int | None, default=None, help="one day of the year for all, 1 to 366")
         parser.link_arguments("seed", "data.seed")
         parser.link_arguments("seed", "model.seed")
 
@@ -87,6 +101,7 @@ class Cli(LightningCLI):
         journal = Journal(self.run, self.config.log_every)
         callbacks = [
             *(settings.callbacks or []),
+            *([Watch()] if self.config_init.watch else []),
             journal,
             Saving(self.run, self.config.save_every),
             Stopwatch(self.run),
@@ -106,18 +121,55 @@ class Cli(LightningCLI):
     def evaluate(self, verb: Literal["validate", "test"]) -> Evaluation:
         """Validate or test the run's last checkpoint, or the one that `--checkpoint` names.
 
+        Raises:
+            UserError: There is no checkpoint, the store is of another kind, or nothing can be asked as wanted.
+        """
+        if self.question:
+            return self._answer(verb)
+        path = self._checkpoint()
+        self.model.build_as_trained(AtomicCheckpoints().load_checkpoint(path), self.datamodule.split)
+        getattr(self.trainer, verb)(self.model, self.datamodule, ckpt_path=str(path), verbose=False)
+        evaluation: Evaluation = self.model.evaluation
+        return evaluation
+
+    @property
+    def question(self) -> str:
+        """What is asked other than the student about images alone, as a folder's name: `teacher-far`, for example."""
+        network, where, when = (self.config[name] for name in ("network", "where", "when"))
+        told = "" if where == "true" else f"-{where}"
+        told += "" if when is None else f"-day{when}"
+        return f"{network}{told}" if told or network != "student" else ""
+
+    def _answer(self, verb: Literal["validate", "test"]) -> Evaluation:
+        task, data = self.trained(), self.datamodule
+        batches = data.test_dataloader() if verb == "test" else data.val_dataloader()
+        if not len(batches):
+            raise UserError(f"{data.path} has no validation patches; set data.validation when training, 0.1 say")
+        where = data.where(data.test_rows if verb == "test" else data.val_rows)
+        return ask(task, batches, self.config.network, replaced(where, self.config.where, self.config.when))
+
+    def trained(self) -> LabelEfficient:
+        """The task with the weights of the run's last checkpoint, or of `--checkpoint`, on the trainer's device.
+
         The networks are built as they were trained, whatever the store at hand knows of place and time.
 
         Raises:
             UserError: There is no checkpoint, or the store is of another kind.
         """
+        checkpoint = AtomicCheckpoints().load_checkpoint(self._checkpoint())
+        self.model.build_as_trained(checkpoint, self.datamodule.split)
+        self.datamodule.setup()
+        self.model.facts.accept(self.datamodule.facts, "the store at hand")
+        self.model.load_state_dict(checkpoint["state_dict"])
+        self.model.trainer = self.datamodule.trainer = self.trainer
+        task: LabelEfficient = self.model.to(self.trainer.strategy.root_device)
+        return task
+
+    def _checkpoint(self) -> Path:
         path = Path(self.config.checkpoint or self.run.last)
         if not path.is_file():
             raise UserError(f"there is no checkpoint {path}; train first: `wherewhen fit --run {self.run.folder} …`")
-        self.model.build_as_trained(AtomicCheckpoints().load_checkpoint(path), self.datamodule.split)
-        getattr(self.trainer, verb)(self.model, self.datamodule, ckpt_path=str(path), verbose=False)
-        evaluation: Evaluation = self.model.evaluation
-        return evaluation
+        return path
 
 
 def tensorboard(run: Run) -> Any:
@@ -152,21 +204,29 @@ def fit(args: Sequence[str]) -> int:
 
 def validate(args: Sequence[str]) -> int:
     """Print the metrics of the held-out part of the training split."""
-    show(Cli(args, training=False).evaluate("validate").metrics())
+    show(Cli(args, training=False).evaluate("validate").report())
     return 0
 
 
 def test(args: Sequence[str]) -> int:
-    """Evaluate on the test split, images alone, and write the files that say how it went."""
+    """Evaluate on the test split, and write the files that say how it went.
+
+    The student, shown images alone, is the run's result; any other question has a folder of its own in the run's.
+    """
     cli = Cli(args, training=False)
-    evaluation = cli.evaluate("test")
-    show(evaluation.write(cli.run.folder, cli.datamodule.test_ids()))
+    evaluation, folder = cli.evaluate("test"), cli.run.folder / cli.question
+    show(evaluation.write(folder, cli.datamodule.test_ids()))
     if evaluation.kind == "one":
-        plots.confusion(evaluation.confusion().numpy(), evaluation.classes, cli.run.folder / "confusion.png")
+        plots.confusion(evaluation.confusion().numpy(), evaluation.classes, folder / "confusion.png")
     return 0
 
 
-def show(metrics: Mapping[str, float]) -> None:
-    """Metrics, one a line."""
-    for name, value in metrics.items():
-        print(f"{name:>20} {value:8.3f}")
+def show(report: Mapping[str, Any]) -> None:
+    """Metrics, one a line, with their intervals."""
+    for name, value in report.items():
+        if isinstance(value, float):
+            low, high = report.get(f"{name}_interval", (None, None))
+            print(f"{name:>20} {value:8.3f}" + ("" if low is None else f"  [{low:.3f}, {high:.3f}]"))
+    if report["classes_left_out"]:
+        names = ", ".join(report["classes_left_out"])
+        print(f"note: no evaluated image shows {names}; means over classes leave them out", file=sys.stderr)

@@ -68,10 +68,29 @@ class Land:
         """Climate at places `(*)` in degrees."""
         g = self.ground
         lat, lon = np.asarray(lat, float), np.asarray(lon, float)
-        shape1, shape2, high1, high2, warm, wet1, wet2, spring, soil1, soil2 = self.fields(lat, lon)
+        shape1, shape2, high1, high2, *anomalies = self.fields(lat, lon)
         land = shape1 + 0.35 * shape2 - g.sea_level - self._shelf(lat, lon)
-        rise = np.logaddexp(0, 2 * (high1 + 0.5 * high2 - 0.6)) * 0.45
-        height = np.clip(rise, 0, 2.8) * sigmoid(4 * land)
+        height = np.clip(_rise(high1, high2), 0, 2.8) * sigmoid(4 * land)
+        return self._climate(lat, lon, land, height, anomalies)
+
+    def ashore(self, lat: Array, lon: Array, highest: float, anomaly: float) -> Climate:
+        """Climate at places `(*)` that are known to be land, wherever this world has its seas.
+
+        Args:
+            lat: Degrees.
+            lon: Degrees.
+            highest: No place is higher, km.
+            anomaly: Factor on what the fields add to temperature, moisture, spring and soils; 0 leaves what
+                latitude, longitude and height say.
+        """
+        lat, lon = np.asarray(lat, float), np.asarray(lon, float)
+        _, _, high1, high2, *anomalies = self.fields(lat, lon)
+        height = np.minimum(_rise(high1, high2), highest)
+        return self._climate(lat, lon, np.ones_like(lat), height, [anomaly * field for field in anomalies])
+
+    def _climate(self, lat: Array, lon: Array, land: Array, height: Array, anomalies: list[Array]) -> Climate:
+        g = self.ground
+        warm, wet1, wet2, spring, soil1, soil2 = anomalies
         temperature = g.sea_level_temperature - g.per_degree * (lat - g.latitude[0]) - g.per_kilometre * height + warm
         wetness = 0.55 * wet1 + 0.25 * wet2 + 0.035 * (lat - 47) - 0.012 * (lon - 12) + 0.15 * height
         moisture = np.clip(wetness, -1.5, 1.5)
@@ -92,6 +111,10 @@ class Land:
             for at, span in ((lat, self.ground.latitude), (lon, self.ground.longitude))
         ]
         return 3 * (sides[0] + sides[1])
+
+
+def _rise(high1: Array, high2: Array) -> Array:
+    return np.asarray(np.logaddexp(0, 2 * (high1 + 0.5 * high2 - 0.6)) * 0.45)
 
 
 def _date(rule: tuple[float, float, float], lat: Array, height: Array) -> Array:

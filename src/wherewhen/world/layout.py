@@ -46,16 +46,16 @@ def draw_layout(rng: np.random.Generator, main: int, probabilities: Array, param
         parameters: The world's numbers.
     """
     numbers, name = parameters.layout, COVERS[main]
-    x, y = _warped(rng, numbers.wild_warp if name in _WILD else numbers.tame_warp, numbers.size)
+    x, y = warped(rng, numbers.wild_warp if name in _WILD else numbers.tame_warp, numbers.size)
     angle = rng.uniform(0, math.pi)
     along = x * math.cos(angle) + y * math.sin(angle)
     across = y * math.cos(angle) - x * math.sin(angle)
     width = rng.uniform(*numbers.parcel[name])
     length = width * rng.uniform(*numbers.stretch.get(name, numbers.other_stretch))
-    parcel, edge = _cells(rng, along / length, across / width, numbers)
+    parcel, edge = cells(rng, along / length, across / width, numbers)
     covers = _covers(rng, main, probabilities, parameters.cover, numbers.cells**2)
-    river = _line(rng, numbers.river_chance, across + 14 * smooth_noise(rng, 3, numbers.size), 1.0, 3.5)
-    road = _line(rng, numbers.road_chance, along + 3 * smooth_noise(rng, 2, numbers.size), 0.5, 0.9)
+    river = line(rng, numbers.river_chance, across + 14 * smooth_noise(rng, 3, numbers.size), 1.0, 3.5)
+    road = line(rng, numbers.road_chance, along + 3 * smooth_noise(rng, 2, numbers.size), 0.5, 0.9)
     return Layout(parcel, edge * width, along, across, covers, _row_angles(rng, angle, numbers.cells**2), river, road)
 
 
@@ -81,7 +81,7 @@ def cover_mask(layout: Layout) -> Array:
     return np.where(layout.river, INDEX["water"], mask).astype(np.uint8)
 
 
-def _warped(rng: np.random.Generator, strength: float, size: int) -> tuple[Array, Array]:
+def warped(rng: np.random.Generator, strength: float, size: int) -> tuple[Array, Array]:
     """Pixel coordinates from the patch's centre, bent by smooth noise of `strength` pixels."""
     row, column = np.indices((size, size), dtype=np.float32) - np.float32(size / 2)
     bend = [strength * smooth_noise(rng, 5, size) for _ in range(2)]
@@ -90,18 +90,18 @@ def _warped(rng: np.random.Generator, strength: float, size: int) -> tuple[Array
     return column + bend[0], row + bend[1]
 
 
-def _cells(rng: np.random.Generator, u: Array, v: Array, numbers: Numbers) -> tuple[Array, Array]:
+def cells(rng: np.random.Generator, u: Array, v: Array, numbers: Numbers) -> tuple[Array, Array]:
     """Nearest centre of a jittered grid: its number `(H, W)`, and the lead over the second nearest."""
-    cells = numbers.cells
-    jitter = rng.uniform(0, numbers.jitter, (2, cells * cells)).astype(np.float32) + (1 - numbers.jitter) / 2
-    u, v = u + cells / 2, v + cells / 2
+    side = numbers.cells
+    jitter = rng.uniform(0, numbers.jitter, (2, side * side)).astype(np.float32) + (1 - numbers.jitter) / 2
+    u, v = u + side / 2, v + side / 2
     column, row = np.floor(u).astype(np.intp), np.floor(v).astype(np.intp)
     nearest = np.full(u.shape, np.inf, np.float32)
     second, owner = nearest.copy(), np.zeros(u.shape, np.intp)
     for step in np.ndindex(3, 3):
-        i = np.clip(column + step[0] - 1, 0, cells - 1)
-        j = np.clip(row + step[1] - 1, 0, cells - 1)
-        number = i * cells + j
+        i = np.clip(column + step[0] - 1, 0, side - 1)
+        j = np.clip(row + step[1] - 1, 0, side - 1)
+        number = i * side + j
         distance = np.hypot(i + jitter[0][number] - u, j + jitter[1][number] - v)
         closer = distance < nearest
         second = np.where(closer, nearest, np.where(number == owner, second, np.minimum(second, distance)))
@@ -123,7 +123,7 @@ def _row_angles(rng: np.random.Generator, angle: float, count: int) -> Array:
     return np.asarray(angle + turned + 0.15 * rng.standard_normal(count))
 
 
-def _line(rng: np.random.Generator, chance: float, position: Array, thin: float, thick: float) -> Array:
+def line(rng: np.random.Generator, chance: float, position: Array, thin: float, thick: float) -> Array:
     """A band around `position` = an offset near the centre, or nothing."""
     present, offset, half = rng.random() < chance, rng.uniform(-20, 20), rng.uniform(thin, thick)
     return (np.abs(position - offset) < half) & present

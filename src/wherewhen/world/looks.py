@@ -5,13 +5,12 @@ in dry summer; winter cereal and meadow in spring; bare maize field and stubble)
 is which.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from wherewhen.world.climate import Climate, between, sigmoid
-from wherewhen.world.cover import COVERS
 from wherewhen.world.fields import Array
 from wherewhen.world.parameters import Season
 from wherewhen.world.spectra import BANDS, SURFACES
@@ -183,7 +182,7 @@ def town(scene: Scene) -> Look:
     return Look(roof, blend(garden, SURFACES["asphalt"], 0.25), 0.15 + 0.5 * scene.draws.mix)
 
 
-_LOOKS: dict[str, Callable[[Scene], Look]] = {
+LOOKS: dict[str, Callable[[Scene], Look]] = {
     "water": water,
     "broadleaf": broadleaf,
     "conifer": conifer,
@@ -197,13 +196,19 @@ _LOOKS: dict[str, Callable[[Scene], Look]] = {
 }
 
 
-def look_at(covers: Array, climate: Climate, day: float, draws: Draws, season: Season) -> Look:
-    """Canopy, ground and share of P parcels of `covers` `(P,)`, at one place on one day."""
+def look_at(
+    covers: Array, climate: Climate, day: float, draws: Draws, season: Season,
+    looks: Mapping[str, Callable[[Any], Look]] = LOOKS, scene: type[Scene] = Scene,
+) -> Look:  # fmt: skip
+    """Canopy, ground and share of P parcels of `covers` `(P,)`, at one place on one day.
+
+    Covers are positions in `looks`, which ask a `scene` for the season.
+    """
+    names = tuple(looks)
     canopy = np.empty((len(covers), len(BANDS)), np.float32)
     ground, share = np.empty_like(canopy), np.empty(len(covers), np.float32)
     for number in np.unique(covers):
         mine = covers == number
-        scene = Scene(climate, day, Draws(*(draw[mine] for draw in draws)), season)
-        look = _LOOKS[COVERS[number]](scene)
+        look = looks[names[number]](scene(climate, day, Draws(*(draw[mine] for draw in draws)), season))
         canopy[mine], ground[mine], share[mine] = look.canopy, look.ground, look.share
     return Look(canopy, ground, np.clip(share, 0, 0.97))

@@ -4,7 +4,7 @@ A pattern is `(H, W)`, about −1 to 1 and of mean near 0; it belongs to the pla
 Most covers have several styles, and covers that differ in colour share some: neither colour nor texture tells alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -84,6 +84,51 @@ def _blocks(rng: np.random.Generator, layout: Layout, numbers: Numbers) -> Array
     return np.where(street, -1.2, roofs).astype(np.float32)
 
 
+def _houses(rng: np.random.Generator, layout: Layout, numbers: Numbers) -> Array:
+    """Lots along streets, about half of them with a roof, the others gardens."""
+    side = rng.uniform(*numbers.block)
+    u, v = layout.along / side, layout.across / side
+    i, j = np.floor(u).astype(np.intp), np.floor(v).astype(np.intp)
+    lots = np.where(rng.random((32, 32)) < rng.uniform(0.35, 0.65), rng.uniform(0.5, 1.5, (32, 32)), -0.9)
+    street = (j % rng.integers(3, 6) == 0) & (v - j < 0.5)
+    return np.where(street, -0.5, lots[i % 32, j % 32]).astype(np.float32)
+
+
+def _halls(rng: np.random.Generator, layout: Layout, numbers: Numbers) -> Array:
+    """Large roofs, each on a yard of its own."""
+    long, short = rng.uniform(5, 9), rng.uniform(4, 7)
+    u, v = layout.along / long, layout.across / short
+    i, j = np.floor(u).astype(np.intp), np.floor(v).astype(np.intp)
+    built = rng.random((32, 32)) < 0.75
+    roofs = np.where(built, rng.uniform(0.4, 1.5, (32, 32)), -0.7)[i % 32, j % 32]
+    depth = rng.uniform(0.4, 0.8, (32, 32))[i % 32, j % 32]
+    return np.where((u - i < depth) & (v - j < 0.65), roofs, -0.9).astype(np.float32)
+
+
+def _oaks(rng: np.random.Generator, layout: Layout, numbers: Numbers) -> Array:
+    """Single crowns, denser in one corner than in the other."""
+    crowns = smooth_noise(rng, 30, numbers.size) + 0.5 * smooth_noise(rng, 4, numbers.size)
+    return np.asarray(np.clip(3 * (crowns - rng.uniform(0.3, 0.9)), -0.8, 2.2))
+
+
+def _creeks(rng: np.random.Generator, layout: Layout, numbers: Numbers) -> Array:
+    """Winding channels where a smooth surface crosses zero, on a mosaic of flats."""
+    winding = np.abs(smooth_noise(rng, 6, numbers.size) + 0.4 * smooth_noise(rng, 14, numbers.size))
+    return np.asarray(np.where(winding < 0.16, -1.3, 0.3) + 0.4 * smooth_noise(rng, 5, numbers.size))
+
+
+def _pools(rng: np.random.Generator, layout: Layout, numbers: Numbers) -> Array:
+    """Small open waters."""
+    return np.where(smooth_noise(rng, 18, numbers.size) > rng.uniform(1.0, 1.8), -1.6, 0.2).astype(np.float32)
+
+
+def _swell(rng: np.random.Generator, layout: Layout, numbers: Numbers) -> Array:
+    """Long parallel waves, with gusts."""
+    gusts = 0.6 + 0.5 * smooth_noise(rng, 4, numbers.size)
+    bent = layout.across + 3 * smooth_noise(rng, 4, numbers.size)
+    return np.asarray(_wave(bent, rng.uniform(5, 11)) * gusts)
+
+
 _MOTIFS: dict[str, Motif] = {
     "broad": _noise(6),
     "mottle": _noise(9),
@@ -99,16 +144,24 @@ _MOTIFS: dict[str, Motif] = {
     "trees": _trees,
     "clumps": _clumps,
     "blocks": _blocks,
+    "houses": _houses,
+    "halls": _halls,
+    "oaks": _oaks,
+    "creeks": _creeks,
+    "pools": _pools,
+    "swell": _swell,
 }
 
 
-def pattern(rng: np.random.Generator, mask: Array, layout: Layout, numbers: Numbers) -> Array:
-    """The pattern of every pixel's own cover, `(H, W)` float32, for covers `mask` `(H, W)`."""
+def pattern(
+    rng: np.random.Generator, mask: Array, layout: Layout, numbers: Numbers, names: Sequence[str] = COVERS
+) -> Array:
+    """The pattern of every pixel's own cover, `(H, W)` float32, for covers `mask` `(H, W)`, which index `names`."""
     result = np.zeros(mask.shape, np.float32)
-    for number, child in enumerate(rng.spawn(len(COVERS))):
+    for number, child in enumerate(rng.spawn(len(names))):
         mine = mask == number
         if mine.any():
-            result[mine] = _style(child, COVERS[number], layout, numbers)[mine]
+            result[mine] = _style(child, names[number], layout, numbers)[mine]
     return result
 
 

@@ -11,7 +11,7 @@ from wherewhen.world.cover import COVERS, CoverMap, random_places
 from wherewhen.world.fields import Array
 from wherewhen.world.layout import Layout, change_layout, cover_mask, draw_layout
 from wherewhen.world.looks import Draws
-from wherewhen.world.parameters import PARAMETERS, Parameters
+from wherewhen.world.parameters import PARAMETERS, Parameters, Season
 from wherewhen.world.patterns import pattern
 from wherewhen.world.render import Still, draw_relief, render
 
@@ -121,20 +121,28 @@ class World:
         return np.asarray(before != after, np.uint8)
 
     def _draws(self, site: Site, year: int) -> Draws:
-        """What sets the parcels apart: soils and towns for good, sowing and vigour from year to year."""
-        season, count = self.parameters.season, self.parameters.layout.cells**2
         soil, now = self._rng(_SOIL, site.number), self._rng(_YEAR, site.number, year)
-        return Draws(
-            shift=season.parcel_shift * now.standard_normal(count) + season.year_shift * now.standard_normal(),
-            vigour=_vigour(now, season.vigour, season.patch_vigour, count),
-            bright=season.soil_spread * (0.5 * soil.standard_normal(count) + soil.standard_normal()),
-            red=season.soil_spread * (0.3 * soil.standard_normal(count) + soil.standard_normal()),
-            mix=0.4 * soil.random(count) + 0.6 * soil.random(),
-            weeds=0.4 * soil.random(count) + 0.6 * soil.random(),
-        )
+        return draw_parcels(soil, now, self.parameters.season, self.parameters.layout.cells**2)
 
     def _rng(self, *words: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, *words))
+
+
+def draw_parcels(
+    soil: np.random.Generator, now: np.random.Generator, season: Season, count: int, alike: float = 0.6
+) -> Draws:
+    """What sets `count` parcels apart: soils and towns for good, sowing and vigour from year to year.
+
+    `alike` is how much of a parcel's second state (`mix`, `weeds`) the whole patch shares, 0 to 1.
+    """
+    return Draws(
+        shift=season.parcel_shift * now.standard_normal(count) + season.year_shift * now.standard_normal(),
+        vigour=_vigour(now, season.vigour, season.patch_vigour, count),
+        bright=season.soil_spread * (0.5 * soil.standard_normal(count) + soil.standard_normal()),
+        red=season.soil_spread * (0.3 * soil.standard_normal(count) + soil.standard_normal()),
+        mix=(1 - alike) * soil.random(count) + alike * soil.random(),
+        weeds=(1 - alike) * soil.random(count) + alike * soil.random(),
+    )
 
 
 def _vigour(rng: np.random.Generator, parcel: float, patch: float, count: int) -> Array:

@@ -1,5 +1,6 @@
 """From ground plan and day to the picture: light, relief, snow, air, sensor."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from wherewhen.world.cover import COVERS, INDEX
 from wherewhen.world.fields import Array, smooth_noise
 from wherewhen.world.layout import Layout
 from wherewhen.world.looks import Draws, look_at
-from wherewhen.world.parameters import Parameters, Texture
+from wherewhen.world.parameters import Air, Parameters, Texture
 from wherewhen.world.spectra import RESOLUTION, SURFACES, WAVELENGTHS
 
 SCALE, OFFSET = 1e-4, -1000  # reflectance = (stored + OFFSET) · SCALE, as in processing baseline 04.00
@@ -54,19 +55,21 @@ def render(
     sun = float(np.clip(sun_height(climate.lat, day, parameters.air.overpass), 0.1, 1))
     look = look_at(layout.covers, climate, day, draws, parameters.season)
     ground, canopy = (part.T[:, layout.parcel] for part in (look.ground, look.canopy))
-    swing, rough, bare = _textures(parameters.layout.textures)[:, still.mask]
+    swing, rough, bare = texture_table(parameters.layout.textures)[:, still.mask]
     share = look.share[layout.parcel] * (1 + swing * still.pattern)
     image = ground + (canopy - ground) * np.clip(share, 0, 1)
     image = _lines(image, layout, still.mask, parameters.layout.hedge)
-    image *= _light(still, rough, sun)
-    image = _snow(rng, image, bare, climate, day, parameters)
-    image = _air(rng, image, sun, parameters)
-    return quantise(_sensor(rng, image, parameters.air.noise))
+    slope = np.where(still.mask == INDEX["water"], 0, still.relief)
+    image *= brightness(rough * still.pattern, slope, sun)
+    cold = sigmoid(-(air_temperature(climate, day) - parameters.season.snow_below))
+    image = snow(rng, image, bare, float(cold))
+    image = atmosphere(rng, image, sun, parameters.air)
+    return quantise(sensor(rng, image, parameters.air.noise))
 
 
-def _textures(textures: dict[str, Texture]) -> Array:
-    """`(3, K)`: share, light and snow of every cover."""
-    rows = [[getattr(textures[name], field) for name in COVERS] for field in ("share", "light", "snow")]
+def texture_table(textures: dict[str, Texture], names: Sequence[str] = COVERS) -> Array:
+    """`(3, K)`: share, light and snow of every cover of `names`."""
+    rows = [[getattr(textures[name], field) for name in names] for field in ("share", "light", "snow")]
     return np.array(rows, np.float32)
 
 
@@ -81,26 +84,22 @@ def _lines(image: Array, layout: Layout, mask: Array, hedge: float) -> Array:
     return image
 
 
-def _light(still: Still, roughness: Array, sun: float) -> Array:
-    """Brightness factor: rough covers and slopes show more under a low sun."""
-    rough = roughness * still.pattern * (1.5 - 0.7 * sun)
-    slope = np.where(still.mask == INDEX["water"], 0, still.relief) * (1.3 - sun)
-    return np.clip(1 + rough + slope, 0.35, 1.8).astype(np.float32)
+def brightness(rough: Array, slope: Array, sun: float) -> Array:
+    """Factor on reflectance `(H, W)`: rough covers and slopes show more under a low sun (sine of its height)."""
+    return np.clip(1 + rough * (1.5 - 0.7 * sun) + slope * (1.3 - sun), 0.35, 1.8).astype(np.float32)
 
 
-def _snow(
-    rng: np.random.Generator, image: Array, seen: Array, climate: Climate, day: float, parameters: Parameters
-) -> Array:
-    cold = sigmoid(-(air_temperature(climate, day) - parameters.season.snow_below))
-    depth = float(cold) * rng.uniform(0.5, 1.0)
+def snow(rng: np.random.Generator, image: Array, seen: Array, cold: float) -> Array:
+    """Lying snow, deeper the colder (0 to 1), as far as the cover leaves it in sight: `seen` `(H, W)`."""
+    depth = cold * rng.uniform(0.5, 1.0)
     drift = 1 + 0.25 * smooth_noise(rng, 9, seen.shape[0])
     lying = np.clip(depth * seen * drift, 0, 1)
     return image + (SURFACES["snow"][:, None, None] - image) * lying
 
 
-def _air(rng: np.random.Generator, image: Array, sun: float, parameters: Parameters) -> Array:
+def atmosphere(rng: np.random.Generator, image: Array, sun: float, air: Air) -> Array:
     """Residual gain, haze (blue first), and now and then a thin cloud with its shadow."""
-    air, size = parameters.air, image.shape[-1]
+    size = image.shape[-1]
     image = image * np.float32(np.exp(air.gain * rng.standard_normal()))
     haze = air.haze * abs(rng.standard_normal()) * (1.3 - sun)
     image += np.float32(haze) * ((WAVELENGTHS / 490) ** np.float32(-2.5))[:, None, None]
@@ -112,7 +111,7 @@ def _air(rng: np.random.Generator, image: Array, sun: float, parameters: Paramet
     return np.asarray(image + (SURFACES["cloud"][:, None, None] - image) * cloud)
 
 
-def _sensor(rng: np.random.Generator, image: Array, noise: float) -> Array:
+def sensor(rng: np.random.Generator, image: Array, noise: float) -> Array:
     """Noise, and the coarse bands' own pixels: 2×2 blocks at 20 m, 6×6 at 60 m, repeated on the 10 m grid."""
     image = image + noise * rng.standard_normal(image.shape, dtype=np.float32)
     for band, metres in enumerate(RESOLUTION):

@@ -33,9 +33,31 @@ _TABLE = {
     "cloud":    (.450, .450, .460, .460, .470, .480, .490, .500, .500, .450, .400, .300),
 }  # fmt: skip
 
-SURFACES = {name: np.array(values, np.float32) for name, values in _TABLE.items()}
+# Beside them on real ground only; the synthetic continent's version does not hang on these.
+_GROUND_TABLE = {
+    #             B01   B02   B03   B04   B05   B06   B07   B08   B8A   B09   B11   B12
+    "sea water": (.034, .026, .018, .010, .009, .007, .006, .005, .005, .005, .003, .002),
+    "peaty water": (.018, .018, .019, .016, .014, .010, .009, .008, .008, .008, .004, .002),
+    "green water": (.045, .048, .066, .050, .048, .030, .027, .022, .020, .020, .009, .006),
+    "dry sand": (.130, .155, .205, .250, .268, .278, .288, .300, .305, .305, .380, .350),
+    "wet sand": (.080, .095, .125, .150, .160, .165, .168, .170, .170, .170, .130, .100),
+    "mud":      (.050, .058, .074, .082, .088, .092, .095, .098, .098, .098, .060, .040),
+    "rock":     (.085, .098, .120, .140, .148, .155, .160, .168, .172, .172, .215, .190),
+    "bog moss": (.028, .036, .064, .072, .105, .155, .175, .190, .195, .195, .200, .105),
+    "sedge":    (.030, .038, .070, .068, .110, .190, .220, .240, .248, .248, .210, .110),
+    "reed":     (.035, .048, .085, .105, .140, .190, .215, .240, .250, .250, .250, .150),
+    "metal roof": (.170, .195, .210, .220, .226, .232, .236, .242, .246, .246, .265, .240),
+    "heather":  (.020, .026, .042, .050, .072, .125, .148, .165, .172, .172, .165, .095),
+}  # fmt: skip
+
+SURFACES = {name: np.array(values, np.float32) for name, values in (_TABLE | _GROUND_TABLE).items()}
 
 
 def surface_table() -> dict[str, tuple[float, ...]]:
-    """The table as plain numbers: name → twelve reflectances."""
+    """The synthetic continent's surfaces as plain numbers: name → twelve reflectances."""
     return dict(_TABLE)
+
+
+def ground_table() -> dict[str, tuple[float, ...]]:
+    """All surfaces of the real ground: those of the continent, and what it lacks."""
+    return {**_TABLE, **_GROUND_TABLE}

@@ -1,0 +1,3 @@
+from tests.tasks.conftest import store
+
+__all__ = ["store"]
