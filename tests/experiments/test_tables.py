@@ -36,7 +36,7 @@ def configs(tmp_path: Path) -> Path:
     folder = tmp_path / "configs"
     folder.mkdir()
     config = settings(Path("given by the experiment"))
-    del config["data"]["labels_per_class"]
+    config["data"] |= {"labels_per_class": None, "label_share": 0.3}
     write_config(folder / "stssl_fixmatch.yaml", config)
     del config["model"]["teacher"]
     write_config(folder / "fixmatch.yaml", config)

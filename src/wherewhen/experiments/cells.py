@@ -39,7 +39,7 @@ class Cell:
 def budget_title(labels: float | None) -> str:
     """A label budget for people."""
     if labels is None:
-        return "all labels, or the configuration's own budget"
+        return "all labels, or those of a file"
     if labels < 1:
         return f"{100 * labels:g} % of the labels"
     return f"{labels:g} label{'s' if labels > 1 else ''} a class"

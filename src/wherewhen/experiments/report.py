@@ -28,7 +28,7 @@ COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("calibration error", "calibration_error", ".3f"),
     ),
 }
-COSTS = (("labels", "labelled", ",.0f"), ("seconds", "seconds", ".3g"), ("TFLOPs", "teraflops", ".3g"))
+COSTS = (("labels", "labelled", ",.0f"), ("seconds", "seconds", ".1f"), ("TFLOPs", "teraflops", ".3g"))
 METRICS = {"accuracy": "accuracy", "map_macro": "mAP macro"}
 FOOT = """\
 The first figure is the mean over replicates (pairs of store and seed) ± their standard deviation, with the 95 %

@@ -27,7 +27,8 @@ TITLES = (
     | {f"stssl_{name}": title + INSIDE for name, title in ALGORITHMS.items()}
     | {"all_labels": "image model, all labels"}
 )
-ALL_LABELS = ("--data.labels_per_class", "null", "--data.label_share", "null")
+BUDGETS = ("labels_per_class", "label_share", "labelled_file")
+ALL_LABELS = tuple(word for key in BUDGETS for word in (f"--data.{key}", "null"))
 
 # name -> what it says; the functions are in `classical.METHODS`
 STATISTICAL = {
@@ -59,7 +60,7 @@ class Row:
         base: Name of the row whose training it looks at; empty where it has its own, or none.
         question: What it asks that training's networks.
         control: Not a method, but a check.
-        fixed: The label budget is the configuration's own, or all labels.
+        fixed: Its labels are all, or those of the configuration's file, whatever label budgets are compared.
         rivals: Of rows with the same word here the best is shown.
         pool: Rows with the same word here are replicates of one, which is shown under the first one's title.
         against: Names of the rows over which its gain is shown.
@@ -138,14 +139,14 @@ def of_folder(folder: Path, controls: bool) -> list[Row]:
 
 
 def compared(rows: Sequence[Row]) -> list[Row]:
-    """The same, ST-SSL held against its algorithm alone, and every student against supervised training."""
+    """The same: ST-SSL held against its algorithm alone and its own control, and all against supervised training."""
     names = {row.name for row in rows}
 
     def opponents(row: Row) -> tuple[str, ...]:
         if row.kind != "trained" or row.fixed:
             return ()
         alone = row.name.removesuffix("-permuted").removeprefix("stssl_")
-        wanted = (alone,) if row.control else (alone, "supervised")
+        wanted = (alone,) if row.control else (alone, "supervised", f"{row.name}-permuted")
         return tuple(name for name in dict.fromkeys(wanted) if name in names and name != row.name)
 
     return [replace(row, against=opponents(row)) for row in rows]
@@ -165,7 +166,9 @@ def trained(path: Path, controls: bool) -> list[Row]:
     """Rows of one configuration: its student, and its teacher where it has one."""
     config = read_config(path)
     data, has_teacher = config.get("data") or {}, (config.get("model") or {}).get("teacher") is not None
-    fixed = data.get("label_share") is not None or data.get("labels_per_class", 0) is None
+    fixed = data.get("labelled_file") is not None or (
+        data.get("label_share") is None and data.get("labels_per_class", 0) is None
+    )
     name, title = path.stem, TITLES.get(path.stem, path.stem)
     rows = [Row(name, title, "trained", path, fixed=fixed)]
     if not has_teacher:

@@ -69,12 +69,13 @@ def _recipes() -> dict[str, Recipe]:
                 Part("summer crop", 0.36, 0.4, -0.5),
                 Part("grassland", 0.09, -0.6, -0.8),
                 Part("broadleaf", 0.02),
+                Part("town", 0.01),
             ),
             (7, 18), "fields", (1.3, 3.2), 1.2, 0.15,
         ),
         "Beaches, dunes, sands": Recipe((Part("sand", 0.92), Part("heath", 0.08)), (6, 12), weight=0.3, site="shore"),
         "Broad-leaved forest": Recipe(
-            (Part("broadleaf", 0.93), Part("conifer", 0.03, -0.8), Part("thicket", 0.04, 0.0, 0.8)), (12, 26)
+            (Part("broadleaf", 0.9), Part("conifer", 0.03, -0.8), Part("thicket", 0.07, 0.0, 0.8)), (12, 26)
         ),
         "Coastal wetlands": Recipe((Part("salt marsh", 1.0),), (9, 18), weight=0.7, site="shore"),
         "Complex cultivation patterns": Recipe(
@@ -90,13 +91,27 @@ def _recipes() -> dict[str, Recipe]:
             (3.5, 7), "fields", (1.2, 3.0), 0.9, 0.35,
         ),
         "Coniferous forest": Recipe(
-            (Part("conifer", 0.92), Part("mixed wood", 0.05), Part("thicket", 0.04, -0.3)), (12, 26)
+            (
+                Part("conifer", 0.86),
+                Part("mixed wood", 0.05),
+                Part("thicket", 0.07, -0.3),
+                Part("marsh", 0.02, -0.6),
+            ),
+            (12, 26),
         ),
         "Industrial or commercial units": Recipe(
             (Part("works", 0.9), Part("grassland", 0.06), Part("town", 0.04)), (9, 16), "fields", (1.0, 1.8), 0.4
         ),
         "Inland waters": Recipe((Part("water", 1.0),), (64, 64), "whole", weight=0.7, site="water"),
-        "Inland wetlands": Recipe((Part("marsh", 0.95), Part("thicket", 0.05)), (12, 24), weight=0.7),
+        "Inland wetlands": Recipe(
+            (
+                Part("marsh", 0.82),
+                Part("thicket", 0.09),
+                Part("rough grass", 0.05),
+                Part("conifer", 0.04, -0.5),
+            ),
+            (12, 24), weight=0.7,
+        ),
         "Land principally occupied by agriculture, with significant areas of natural vegetation": Recipe(
             (
                 Part("cereal", 0.22, 0.0, 0.1),
@@ -112,16 +127,29 @@ def _recipes() -> dict[str, Recipe]:
         ),
         "Marine waters": Recipe((Part("sea", 1.0),), (64, 64), "whole", weight=1.5, site="sea"),
         "Mixed forest": Recipe(
-            (Part("mixed wood", 0.5), Part("broadleaf", 0.22, 0.4), Part("conifer", 0.26, -0.4)), (8, 18)
+            (
+                Part("mixed wood", 0.46),
+                Part("broadleaf", 0.21, 0.4),
+                Part("conifer", 0.25, -0.4),
+                Part("thicket", 0.06),
+                Part("marsh", 0.02, -0.6),
+            ),
+            (8, 18),
         ),
         "Moors, heathland and sclerophyllous vegetation": Recipe(
-            (Part("heath", 0.92), Part("thicket", 0.05), Part("rock", 0.03)), (14, 28)
+            (Part("heath", 0.85), Part("thicket", 0.08), Part("marsh", 0.04, -0.8, -1.0), Part("rock", 0.03)), (14, 28)
         ),
         "Natural grassland and sparsely vegetated areas": Recipe(
             (Part("rough grass", 0.82), Part("rock", 0.08), Part("thicket", 0.06), Part("grassland", 0.05)), (12, 26)
         ),
         "Pastures": Recipe(
-            (Part("grassland", 0.92), Part("cereal", 0.03), Part("rough grass", 0.05), Part("broadleaf", 0.02)),
+            (
+                Part("grassland", 0.88),
+                Part("rough grass", 0.05),
+                Part("cereal", 0.03),
+                Part("broadleaf", 0.02),
+                Part("town", 0.02),
+            ),
             (8, 16), "fields", (1.0, 2.0), 1.0, 0.6,
         ),
         "Permanent crops": Recipe(
@@ -134,10 +162,17 @@ def _recipes() -> dict[str, Recipe]:
             (7, 15), "fields", (1.1, 2.2), 0.8, 0.25,
         ),
         "Transitional woodland, shrub": Recipe(
-            (Part("thicket", 0.86), Part("broadleaf", 0.05), Part("conifer", 0.05, -0.5), Part("heath", 0.04)), (10, 20)
+            (
+                Part("thicket", 0.75),
+                Part("broadleaf", 0.08),
+                Part("conifer", 0.08, -0.5),
+                Part("rough grass", 0.05),
+                Part("heath", 0.04),
+            ),
+            (10, 20),
         ),
         "Urban fabric": Recipe(
-            (Part("town", 0.88), Part("grassland", 0.05), Part("works", 0.03), Part("broadleaf", 0.04)),
+            (Part("town", 0.85), Part("grassland", 0.06), Part("works", 0.05), Part("broadleaf", 0.04)),
             (8, 16), "fields", (1.0, 1.7), 0.7,
         ),
     }  # fmt: skip

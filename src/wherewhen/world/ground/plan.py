@@ -93,7 +93,7 @@ def _regions(
         if site in ("sea", "water") or (site == "shore" and coast is not None):
             score = _relief_score(rng, site, coast, parameters)
             taken = _lowest(score, free, round(shares[label] * size * size))
-            coast = score if site != "shore" else coast
+            coast = score if coast is None else coast
         else:
             score = _distance(rng, size) + plan.ragged[0] * smooth_noise(rng, 4, size)
             taken = _lowest_cells(score, cell, free, round(shares[label] * size * size))
