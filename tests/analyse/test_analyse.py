@@ -50,7 +50,7 @@ def test_the_map_says_who_errs_where(runs: Path) -> None:
     words = ("--run", str(runs / "stssl"), "--against", str(runs / "plain"), "--class", "water")
     assert main(["analyse", "map", *words, "--out", str(runs / "maps")]) == 0
     table = pd.read_csv(runs / "maps" / "map.csv")
-    assert list(table.columns) == ["id", "lat", "lon", "class", "true", "plain", "teacher", "student"]
+    assert list(table.columns) == ["id", "lat", "lon", "class", "true", "FixMatch", "teacher", "student"]
     assert main(["test", "--config", str(runs / "stssl" / "config.yaml"), "--run", str(runs / "stssl")]) == 0
     tested = pd.read_csv(runs / "stssl" / "test_predictions.csv")
     water = tested["prediction"] == "water" if "prediction" in tested else tested["water"] >= 0.5

@@ -20,6 +20,7 @@ from wherewhen.files import make_folder, write_text
 from wherewhen.plots import save
 from wherewhen.semi import SpatioTemporal
 from wherewhen.tasks.metrics import Decisions
+from wherewhen.tasks.task import LabelEfficient
 
 # what is drawn, in this order: (truth, predicted) -> word, colour
 OUTCOMES = {(1, 0): ("missed", "#e69f00"), (0, 1): ("wrongly seen", "#d55e00"), (1, 1): ("rightly seen", "#0072b2")}
@@ -50,7 +51,8 @@ def run(args: argparse.Namespace) -> None:
         other = opened(args.against, args.store)
         if other.datamodule.test_ids() != ids:
             raise UserError(f"{args.against} and {args.folder} test other patches; compare runs of one split and seed")
-        said[args.against.name] = answers(other, "student")
+        probabilities = answers(other, "student")  # builds the networks, so that their names are known
+        said[plain_name(other.model)] = probabilities
     task = cli.trained()
     if isinstance(task.objective, SpatioTemporal):
         said["teacher"] = answers(cli, "teacher")
@@ -64,6 +66,12 @@ def run(args: argparse.Namespace) -> None:
     write_text(out / "map.csv", table(ids, place, seen, names).to_csv(index=False))
     draw(place, seen, names, out / "map.png")
     print(f"{out / 'map.png'}: {', '.join(names.values())}")
+
+
+def plain_name(task: LabelEfficient) -> str:
+    """What the other run is called: after its algorithm."""
+    name = "supervised" if task.algorithm_spec is None else str(task.algorithm_spec["name"])
+    return name if task.teacher is None else f"{name} + ST-SSL, other run"
 
 
 def sightings(kind: str, p: Tensor, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
