@@ -98,24 +98,20 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 
 
 _OPEN = """
-import resource, sys, time
+import resource, sys
 from pathlib import Path
 from wherewhen.ingest.ben_index import read_index
-started, worked = time.perf_counter(), time.process_time()
 index = read_index(Path(sys.argv[1]))
-print(len(index), time.perf_counter() - started, time.process_time() - worked,
-      resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(len(index), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 @pytest.mark.data
-def test_the_real_index_opens_fast_and_small(real_data: Path) -> None:
-    """549,488 records in 3 s and 1 GiB; processor time, because other work may share the machine."""
+def test_the_real_index_opens_within_a_gibibyte(real_data: Path) -> None:
     path = real_data / "bigearthnet_v2" / "ben_v2_index.csv.gz"
     shown = subprocess.run([sys.executable, "-c", _OPEN, str(path)], capture_output=True, text=True, check=True)
-    count, _, worked, kilobytes = shown.stdout.split()
+    count, kilobytes = shown.stdout.split()
     assert int(count) == 549_488
-    assert float(worked) < 3
     assert int(kilobytes) < 2**20
 
 
