@@ -4,7 +4,7 @@ Prints a Markdown table of macro mean average precision. Proxies only: forests, 
 a small convolutional network with all labels; no semi-supervised training. The official split: training and validation
 patches for training, test patches for testing.
 
-    python benchmarks/ground_facts.py ben_v2_index.csv.gz --seed 900 --network 15 --picture docs/images/ground.png
+    python benchmarks/ground_facts.py ben_v2_index.csv.gz --seed 900 --network 12 --picture docs/images/ground.png
 """
 
 import argparse
