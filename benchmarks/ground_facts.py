@@ -22,6 +22,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from small_network import fit
 
 from wherewhen.experiments.classical import band_means, colour_and_gradient, in_chunks, physical
 from wherewhen.ingest.ground import prepare
@@ -30,7 +31,6 @@ from wherewhen.world.ground import Record, ground
 from wherewhen.world.ground.picture import picture
 
 Array = NDArray[Any]
-CHUNK = 64  # patches a step
 COMMON = 10  # test patches of a class below which its average precision is chance
 
 
@@ -85,19 +85,9 @@ def network(facts: Facts, epochs: int, seed: int = 0) -> Array:
     torch.manual_seed(seed)
     images = _tensor(facts, facts.train)
     labels = torch.from_numpy(facts.labels[facts.train]).float()
-    model, batches = _convolutions(images.shape[1], labels.shape[1]), len(images) // CHUNK
-    optimiser = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=epochs * batches)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(images))[: batches * CHUNK].view(batches, CHUNK):
-            shown = torch.rot90(images[rows], int(torch.randint(4, ())), (2, 3))
-            shown = shown.flip(-1) if torch.rand(()) < 0.5 else shown
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(model(shown), labels[rows])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-    model.eval()
+    model = _convolutions(images.shape[1], labels.shape[1])
+    cost = torch.nn.functional.binary_cross_entropy_with_logits
+    fit(model, len(images), epochs, lambda rows: images[rows], lambda scores, rows: cost(scores, labels[rows]))
     with torch.no_grad():
         return torch.cat([model(part) for part in _tensor(facts, facts.test).split(250)]).numpy()
 

@@ -10,6 +10,7 @@ import argparse
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from small_network import fit
 
 from wherewhen.world import COVERS, Patch, day_of_year, world
 from wherewhen.world.picture import picture
@@ -200,19 +202,14 @@ def network(sample: Sample, split: Split, epochs: int, seed: int = 0) -> float:
     labels = torch.from_numpy(sample.labels)
     train, test = (range(len(labels))[part] for part in split)
     prepare = _standardiser(sample.images[split.train][::10])
-    model, batches = _convolutions(), len(train) // 64
-    optimiser = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=epochs * batches)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(train))[: batches * 64].view(batches, 64):
-            picture_ = torch.rot90(prepare(sample.images[rows.numpy()]), int(torch.randint(4, ())), (2, 3))
-            picture_ = picture_.flip(-1) if torch.rand(()) < 0.5 else picture_
-            loss = torch.nn.functional.cross_entropy(model(picture_), labels[rows], label_smoothing=0.05)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-    model.eval()
+    model, cost = _convolutions(), partial(torch.nn.functional.cross_entropy, label_smoothing=0.05)
+    fit(
+        model,
+        len(train),
+        epochs,
+        lambda rows: prepare(sample.images[rows.numpy()]),
+        lambda scores, rows: cost(scores, labels[rows]),
+    )
     with torch.no_grad():
         parts = [model(prepare(sample.images[start : start + 250])) for start in test[::250]]
     return 100 * float((torch.cat(parts)[: len(test)].argmax(1) == labels[split.test]).float().mean())

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from wherewhen.errors import UserError
+from wherewhen.experiments.rows import TITLES
 from wherewhen.files import read_json, write_json, write_text
 
-METHODS = {"supervised": "supervised", "fixmatch": "FixMatch", "stssl_fixmatch": "FixMatch + ST-SSL (student)"}
+METHODS = {name: TITLES[name] for name in ("supervised", "fixmatch", "stssl_fixmatch")}
 WORLD_PATCHES, WORLD_SEED = 3000, 1
 
 

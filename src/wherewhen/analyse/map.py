@@ -51,12 +51,12 @@ def run(args: argparse.Namespace) -> None:
         other = opened(args.against, args.store)
         if other.datamodule.test_ids() != ids:
             raise UserError(f"{args.against} and {args.folder} test other patches; compare runs of one split and seed")
-        probabilities = answers(other, "student")  # builds the networks, so that their names are known
-        said[plain_name(other.model)] = probabilities
+        plain = other.trained()
+        said[plain_name(plain)] = answers(plain, other.datamodule, "student")
     task = cli.trained()
     if isinstance(task.objective, SpatioTemporal):
-        said["teacher"] = answers(cli, "teacher")
-    said["student" if "teacher" in said else args.folder.name] = answers(cli, "student")
+        said["teacher"] = answers(task, data, "teacher")
+    said["student" if "teacher" in said else args.folder.name] = answers(task, data, "student")
     assert task.facts is not None
     seen = {name: sightings(task.facts.label_kind, p, data.labels[data.test_rows]) for name, p in said.items()}
     differences = sum(np.abs(a[1] - b[1]).sum(0) for a in seen.values() for b in seen.values())

@@ -5,7 +5,7 @@ Notation: M test patches, C classes.
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
         UserError: The run has no teacher, or its networks cannot be asked.
     """
     cli = opened(args.folder, args.store)
-    frame = pd.DataFrame([line(cli, network, told) for network in ("teacher", "student") for told in TOLD])
+    frame = pd.DataFrame(lines(cli))
     proof = proofs(cli)
     text = markdown(frame, proof)
     out = make_folder(args.out or args.folder)
@@ -56,22 +56,27 @@ def run(args: argparse.Namespace) -> None:
     print(text)
 
 
-def line(cli: Cli, network: Network, told: str) -> dict[str, object]:
-    """What becomes of the test when a network is told so."""
-    data = cli.datamodule
-    where = data.where(data.test_rows)
-    truth, other = (
-        ask(cli.trained(), data.test_dataloader(), network, change(where)) for change in (TOLD["the truth"], TOLD[told])
-    )
+def lines(cli: Cli) -> Iterator[dict[str, object]]:
+    """What becomes of the test, a line a network and what it is told."""
+    task, data = cli.trained(), cli.datamodule
+    batches, where = data.test_dataloader(), data.where(data.test_rows)
+    networks: tuple[Network, ...] = ("teacher", "student")
+    for network in networks:
+        evaluations = {told: ask(task, batches, network, change(where)) for told, change in TOLD.items()}
+        for told, other in evaluations.items():
+            yield {"network": network, "told": told, **compared(evaluations["the truth"], other)}
+
+
+def compared(truth: Evaluation, other: Evaluation) -> dict[str, float]:
+    """The metric of the other evaluation, and how far it is from the first."""
     metric = HEADLINE[truth.kind]
     (p, _), (q, _) = truth.all(), other.all()
     before, after = truth.decisions().predicted, other.decisions().predicted
     changed = (before != after).any(1) if truth.kind == "one" else before != after
+    score = other.metrics()[metric]
     return {
-        "network": network,
-        "told": told,
-        metric: other.metrics()[metric],
-        "change": other.metrics()[metric] - truth.metrics()[metric],
+        metric: score,
+        "change": score - truth.metrics()[metric],
         "changed_decisions": 100 * changed.float().mean().item(),
         "mean_probability_change": (p - q).abs().sum(1).mean().item() / (2 if truth.kind == "one" else p.shape[1]),
     }
@@ -122,14 +127,14 @@ def with_metadata(store: PatchStore, change: Callable[[np.ndarray], np.ndarray],
 def markdown(frame: pd.DataFrame, proof: dict[str, tuple[int, int]]) -> str:
     """The audit for people."""
     metric = frame.columns[2]
-    lines = [
+    text = [
         f"| network | is told | {metric} (%) | change | decisions changed (%) | probability moved |",
         "|---|---|---|---|---|---|",
     ]
     for row in frame.to_dict("records"):
         figures = f"{row[metric]:.1f} | {row['change']:+.1f} | {row['changed_decisions']:.1f}"
-        lines.append(f"| {row['network']} | {row['told']} | {figures} | {row['mean_probability_change']:.3f} |")
-    lines += ["", "*Probability moved*: half the summed difference (one label), or the mean over classes (many).", ""]
-    lines.append("The files that the student's test writes, from a store whose places and times are")
-    lines += [f"- {name}: {equal} of {total} the same, byte for byte" for name, (total, equal) in proof.items()]
-    return "\n".join(lines) + "\n"
+        text.append(f"| {row['network']} | {row['told']} | {figures} | {row['mean_probability_change']:.3f} |")
+    text += ["", "*Probability moved*: half the summed difference (one label), or the mean over classes (many).", ""]
+    text.append("The files that the student's test writes, from a store whose places and times are")
+    text += [f"- {name}: {equal} of {total} the same, byte for byte" for name, (total, equal) in proof.items()]
+    return "\n".join(text) + "\n"

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from wherewhen.errors import UserError
 from wherewhen.tasks.asking import ask
+from wherewhen.tasks.data import StoreData
 from wherewhen.tasks.elsewhere import Network
+from wherewhen.tasks.task import LabelEfficient
 from wherewhen.tasks.verbs import Cli
 
 QUIET = ("--trainer.logger", "false", "--trainer.enable_progress_bar", "false")
@@ -39,15 +41,18 @@ def opened(folder: Path, store: Path | None) -> Cli:
     return cli
 
 
-def answers(cli: Cli, network: Network) -> Tensor:
+def answers(task: LabelEfficient, data: StoreData, network: Network) -> Tensor:
     """Probabilities (M, C) of the test patches, told the truth about place and time.
+
+    Args:
+        task: As `Cli.trained` gives it.
+        data: Of the same run.
+        network: Which is asked.
 
     Raises:
         UserError: The run has no such network.
     """
-    data = cli.datamodule
-    evaluation = ask(cli.trained(), data.test_dataloader(), network, data.where(data.test_rows))
-    return evaluation.all()[0]
+    return ask(task, data.test_dataloader(), network, data.where(data.test_rows)).all()[0]
 
 
 def chosen_classes(wanted: Sequence[str] | None, classes: Sequence[str], usual: Sequence[int]) -> list[int]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from wherewhen.plots import COLOURS, GRID, save
 
+MARKS: dict[str, Any] = {"markersize": 4, "capsize": 2, "linewidth": 1.2}
 SPREAD = 0.7  # of the height of a row, for its label budgets
 
 
@@ -40,9 +41,7 @@ def draw(panels: Mapping[str, Mapping[str, Sequence[Bar]]], metric: str, path: P
                 [titles.index(bar.title) + shift for bar in bars],
                 xerr=np.array([(bar.score - bar.low, bar.high - bar.score) for bar in bars]).T.clip(0),
                 fmt="o",
-                markersize=4,
-                capsize=2,
-                linewidth=1.2,
+                **MARKS,
                 color=COLOURS[number % len(COLOURS)],
                 label=name,
             )
@@ -69,9 +68,7 @@ def curves(panels: Mapping[str, Mapping[float, Sequence[Bar]]], metric: str, pat
                 [bar.score for _, bar in points],
                 yerr=np.array([(bar.score - bar.low, bar.high - bar.score) for _, bar in points]).T.clip(0),
                 fmt="o-",
-                markersize=4,
-                capsize=2,
-                linewidth=1.2,
+                **MARKS,
                 color=COLOURS[number % len(COLOURS)],
                 label=title,
             )

@@ -146,11 +146,10 @@ def named(paths: Iterable[Path]) -> dict[str, Path]:
     """Folders by the name under which their results are kept.
 
     Raises:
-        UserError: Two have one name, or one is no store.
+        UserError: Two have one name.
     """
     found: dict[str, Path] = {}
     for path in paths:
-        PatchStore.open(path)
         name = path.resolve().name
         if name in found:
             raise UserError(f"{found[name]} and {path} have one name, {name!r}; rename one: results are kept by it")
@@ -162,7 +161,7 @@ def kind_of(stores: Iterable[Path], rows: Iterable[Row]) -> LabelKind:
     """One label a patch, or many.
 
     Raises:
-        UserError: The stores differ, have no labels, or a row cannot do with many.
+        UserError: One is no store, they differ, have no labels, or a row cannot do with many.
     """
     kinds = {PatchStore.open(path).label_kind: path for path in stores}
     if len(kinds) > 1:

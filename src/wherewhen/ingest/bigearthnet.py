@@ -21,7 +21,7 @@ import pandas as pd
 from wherewhen.bands import Band, load_sensor
 from wherewhen.errors import UserError
 from wherewhen.ingest.archive import UNREADABLE, opened
-from wherewhen.ingest.bigearthnet_lists import read_lists
+from wherewhen.ingest.bigearthnet_lists import read_lists, tested_only_there
 from wherewhen.ingest.bigearthnet_patch import (
     LARGEST,
     SIZE,
@@ -212,8 +212,7 @@ class _Make:
                     skipped.append((row["id"], f"none of its labels belongs to the {len(self.classes)} classes"))
         rows = plan.iloc[kept].assign(**pd.DataFrame(made, columns=_Facts._fields, index=plan.index[kept]))
         if self.geographic:
-            elsewhere = rows["split"].where(rows["split"] != "test", None)
-            rows = rows.assign(split=elsewhere.where(rows["lon"] >= _WEST, "test"))
+            rows = rows.assign(split=tested_only_there(rows["split"], rows["lon"] < _WEST))
         return Shard(rows, pixels[: len(made)], skipped=skipped)
 
     def _read(self, row: dict[Any, Any], read: Read, out: np.ndarray) -> _Facts:

@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 
 from wherewhen.errors import UserError
 from wherewhen.files import sha256_of
-from wherewhen.ingest.bigearthnet_lists import SPLITS, V1_PATCH, Lists
+from wherewhen.ingest.bigearthnet_lists import V1_PATCH, Lists
 from wherewhen.ingest.nomenclature import CLASSES_19, CLASSES_43, FROM_43_TO_19
+from wherewhen.patch_lists import SPLIT_NAMES
 
 _V2_TILE = re.compile(r"S2[AB]_MSIL2A_\d{8}T\d{6}_N\d{4}_R\d{3}_T\w{5}")
 
@@ -178,7 +179,7 @@ def plan_version_2(source: Source, keep_all: bool) -> Plan:
     if not kept.any():
         raise UserError(f"no patch in {source.root} is in {files[0]} without a flag; check that both are version 2")
     table, folder = table[kept], folder[kept]
-    rows = _rows(table["patch_id"], table["split"].map(SPLITS), folder)
+    rows = _rows(table["patch_id"], table["split"].map(SPLIT_NAMES), folder)
     labels, problems = _labels(table.loc[rows.index])
     unsplit = rows["split"].isna().to_numpy()
     problems = [

@@ -16,8 +16,10 @@ import pandas as pd
 from wherewhen.bands import load_sensor
 from wherewhen.errors import UserError
 from wherewhen.ingest.ben_index import label_sets, read_index
+from wherewhen.ingest.bigearthnet_lists import tested_only_there
 from wherewhen.ingest.engine import Shard, build
 from wherewhen.ingest.nomenclature import CLASSES_19
+from wherewhen.patch_lists import SPLIT_NAMES
 from wherewhen.splits import rank
 from wherewhen.store import PatchStore
 from wherewhen.store_header import StoreHeader
@@ -28,7 +30,6 @@ _SHARD_SIZE = 512
 _FEW = 10  # a class with fewer patches for training or testing is told of
 _NORTHERN = (30.0, 75.0)  # degrees of latitude for which seasons and climate are made
 _WEST = ("Portugal", "Ireland")
-_SPLITS = {"train": "train", "validation": "val", "test": "test"}
 
 
 def prepare(
@@ -131,15 +132,15 @@ def _plan(index: Path, records: pd.DataFrame, labels: np.ndarray, geographic: bo
 
 
 def _split(records: pd.DataFrame, geographic: bool) -> np.ndarray:
-    split = records["split"].map(_SPLITS).astype(object)
+    split = records["split"].map(SPLIT_NAMES).astype(object)
     if geographic:
-        split = split.where(split != "test", None).where(~records["country"].isin(_WEST), "test")
+        split = tested_only_there(split, records["country"].isin(_WEST))
     return split.to_numpy()
 
 
 def _summary(plan: pd.DataFrame, labels: np.ndarray) -> list[str]:
     """How many patches each split has, and which classes are so rare that figures on them will mean little."""
-    splits = {name: (plan["split"] == name).to_numpy() for name in _SPLITS.values()}
+    splits = {name: (plan["split"] == name).to_numpy() for name in ("train", "val", "test")}
     lines = ["SIMULATED pixels on real places, times and label sets: " + _counts(splits)]
     for number, name in enumerate(CLASSES_19):
         having = {split: labels[mine, number] for split, mine in splits.items()}

@@ -13,6 +13,7 @@ from wherewhen.errors import UserError
 from wherewhen.loader import PERMUTED, EvalBatches, PixelSource, Steps, TrainBatches, mix
 from wherewhen.semi import UNKNOWN
 from wherewhen.store import PatchStore
+from wherewhen.tasks.elsewhere import permuted
 from wherewhen.tasks.facts import Facts, frequencies
 
 VERIFIED_BYTES = 2 << 30  # checksums of a store up to this size are always read before a run: a second or two
@@ -234,10 +235,7 @@ class StoreData(pl.LightningDataModule):
 
     def _permuted(self) -> np.ndarray:
         """Training rows, each in the place of another: one round through all of them in random order."""
-        order = np.random.default_rng(mix(self.seed, PERMUTED)).permutation(len(self.train_rows))
-        others = np.empty_like(self.train_rows)
-        others[order] = self.train_rows[np.roll(order, 1)]
-        return others
+        return permuted(self.train_rows, mix(self.seed, PERMUTED))
 
     def _trainer(self) -> pl.Trainer:
         if self.trainer is None:

@@ -70,7 +70,7 @@ def far_away(where: np.ndarray) -> np.ndarray:
 
 
 def permuted(where: np.ndarray, seed: int = 0) -> np.ndarray:
-    """(M, 3) -> each patch with place and time of another: one round through all of them in random order."""
+    """(M, …) -> each patch with what is another's: one round through all of them in random order."""
     order = np.random.default_rng(seed).permutation(len(where))
     others = np.empty_like(where)
     others[order] = where[np.roll(order, 1)]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from wherewhen.world.spectra import surface_table
 
@@ -248,5 +249,10 @@ PARAMETERS = Parameters()
 
 def digest(parameters: Parameters = PARAMETERS) -> str:
     """SHA-256, hexadecimal, of every number here and of the table of surfaces: the version of the world."""
-    content = {"parameters": asdict(parameters), "surfaces": surface_table()}
+    return version(parameters, surface_table())
+
+
+def version(parameters: Any, surfaces: Any) -> str:
+    """SHA-256, hexadecimal, of a dataclass of numbers and a table of surfaces."""
+    content = {"parameters": asdict(parameters), "surfaces": surfaces}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -4,12 +4,10 @@ A *class* is one of BigEarthNet's nineteen; a *kind* is a surface that a parcel 
 up a class, and how the parcels of it are cut.
 """
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
-from wherewhen.world.parameters import Air, Season, Texture
+from wherewhen.world.parameters import Air, Season, Texture, version
 from wherewhen.world.parameters import Ground as Land
 from wherewhen.world.parameters import Layout as Numbers
 from wherewhen.world.spectra import ground_table
@@ -302,5 +300,4 @@ CLASSES = tuple(PARAMETERS.recipes)
 
 def digest(parameters: Parameters = PARAMETERS) -> str:
     """SHA-256, hexadecimal, of every number here and of the table of surfaces: the version of the pictures."""
-    content = {"parameters": asdict(parameters), "surfaces": ground_table()}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return version(parameters, ground_table())
