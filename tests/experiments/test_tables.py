@@ -142,6 +142,7 @@ def test_unusual_days_are_far_from_all_others_round_the_year() -> None:
         (("--labels", "1.5"), "neither a number of labels a class nor a share"),
         (("--steps", "0"), "--steps is 0"),
         (("--splits", "region", "--region", "0", "0", "1", "1"), "none of the 60 patches"),
+        (("--splits", "region"), "none of the 60 patches"),  # west of 5° W, where the store has none
         (("--rows", "nothing"), "no row 'nothing'"),
         (("--configs", "nowhere"), "is missing, and the experiment needs it"),
     ],

@@ -1,5 +1,6 @@
 """An experiment as a picture: the score of every row with its interval, a panel a split."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +46,7 @@ def draw(panels: Mapping[str, Mapping[str, Sequence[Bar]]], metric: str, path: P
                 color=COLOURS[number % len(COLOURS)],
                 label=name,
             )
-        axis.set(xlabel=f"test {metric} (%), 95 % interval", xlim=(0, 102))
+        axis.set(xlabel=f"test {metric} (%), 95 % interval", xlim=limits(panels))
         axis.set_title(split, fontsize=10)
         axis.set_yticks(range(len(titles)), titles, fontsize=9)
         axis.set_ylim(len(titles) - 0.5, -0.5)
@@ -53,6 +54,13 @@ def draw(panels: Mapping[str, Mapping[str, Sequence[Bar]]], metric: str, path: P
         axis.set_axisbelow(True)
     axes[-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, path)
+
+
+def limits(panels: Mapping[str, Mapping[str, Sequence[Bar]]]) -> tuple[float, float]:
+    """The range in % that holds every interval, out to whole fives: dots are compared by place, not from 0 up."""
+    ends = [end for panel in panels.values() for bars in panel.values() for bar in bars for end in bar[1:]]
+    known = [end for end in ends if not math.isnan(end)] or [0.0, 100.0]
+    return max(0.0, 5 * math.floor(min(known) / 5)), 5 * math.ceil(max(known) / 5) + 0.5
 
 
 def curves(panels: Mapping[str, Mapping[float, Sequence[Bar]]], metric: str, path: Path) -> None:

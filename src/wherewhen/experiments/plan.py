@@ -100,7 +100,7 @@ class Plan:
         """A split as overrides of a configuration."""
         block, gap = (str(self.args.block_km), str(self.args.gap_km)) if split == "blocks" else ("null", "5.0")
         words = ["--data.block_km", block, "--data.gap_km", gap, "--data.test_share", str(TEST_SHARE)]
-        return words + (["--data.test_region", str(self.args.region)] if split == "region" else [])
+        return words + (["--data.test_region", str(list(self.args.region))] if split == "region" else [])
 
     def check(self) -> None:
         """Look for what would fail later, before long work.
