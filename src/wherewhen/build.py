@@ -59,3 +59,12 @@ def find(path: str, home: str, base: type) -> Any:
         raise UserError(
             f"there is no class {path!r} ({error}); give its import path as seen from here, or {', '.join(known)}"
         ) from error
+
+
+def without(spec: Mapping[str, Any], argument: str) -> Spec:
+    """The same description where no class is given an argument of this name, however deep it lies."""
+    return {
+        key: without(value, argument) if isinstance(value, Mapping) else value
+        for key, value in spec.items()
+        if key != argument
+    }
