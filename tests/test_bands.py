@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wherewhen.bands import Band, Sensor, load_sensor, semantic_groups
+from wherewhen.bands import Band, Sensor, load_sensor, semantic_groups, texture_groups
 from wherewhen.errors import UserError
 
 L2A = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
@@ -71,6 +71,18 @@ def test_semantic_groups(table: str, last: str) -> None:
         assert len(sensor.select(group)) == 3
 
 
+@pytest.mark.parametrize("table", ["readme_l1c", "readme_l2a"])
+def test_texture_groups(table: str) -> None:
+    groups = texture_groups(table)
+    assert list(groups.values()) == [
+        ("B01", "B02", "B03"),
+        ("B04", "B05", "B06"),
+        ("B07", "B08", "B8A"),
+        ("B09", "B11", "B12"),
+    ]
+    assert not groups.keys() & semantic_groups(table).keys()
+
+
 OWN = """\
 title: my camera
 unit: reflectance
@@ -122,6 +134,8 @@ def test_unknown_names_are_refused_with_those_that_exist(tmp_path: Path) -> None
         load_sensor("sentinel2_l2a").select(["B13"])
     with pytest.raises(UserError, match=r"'own'.*readme_l1c"):
         semantic_groups("own")
+    with pytest.raises(UserError, match=r"'own' is unknown.*readme_l1c, readme_l2a"):
+        texture_groups("own")
     with pytest.raises(UserError, match=r"absent\.yaml does not exist"):
         load_sensor(tmp_path / "absent.yaml")
 

@@ -125,7 +125,22 @@ def semantic_groups(table: str) -> dict[str, tuple[str, ...]]:
     Raises:
         UserError: There is no such table.
     """
-    tables = _read_yaml(_HERE / "groups.yaml")
+    return _groups("semantic", table)
+
+
+def texture_groups(table: str) -> dict[str, tuple[str, ...]]:
+    """The four groups of three band names whose local binary patterns are shown; tables as in `semantic_groups`.
+
+    Source: SACo+'s published script; the names of the groups are ours.
+
+    Raises:
+        UserError: There is no such table.
+    """
+    return _groups("texture", table)
+
+
+def _groups(kind: str, table: str) -> dict[str, tuple[str, ...]]:
+    tables = _read_yaml(_HERE / "groups.yaml")[kind]
     if table not in tables:
         raise UserError(f"table of band groups {table!r} is unknown; use one of {_listed(tables)}")
     return {group: tuple(names) for group, names in tables[table].items()}

@@ -90,7 +90,7 @@ def centres(sources: Tensor) -> Tensor:
     """Return the (N, H, W, 2) float32 grid of the patch pixels that `sources` (N, 2, W) names."""
     size = sources.shape[-1]
     x, y = ((2 * sources + 1).float() / size - 1).unbind(1)
-    return _planar(x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size))
+    return planar(x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size))
 
 
 def affine(rotate: Tensor, shear: Sequence[Tensor], translate: Sequence[Tensor]) -> Tensor:
@@ -129,7 +129,7 @@ def warp(matrix: Tensor, size: int) -> Tensor:
     matrix = matrix.float()[:, :2]
     across = matrix[..., :1] * axis  # (N, 2, W)
     down = matrix[..., 1:2] * axis + matrix[..., 2:]  # (N, 2, H)
-    points = _planar(*(across[:, :, None, :] + down[..., None]).unbind(1))
+    points = planar(*(across[:, :, None, :] + down[..., None]).unbind(1))
     unit = size * SUBCELLS / 2
     return points.add_(1).mul_(unit).floor_().add_(0.5).div_(unit).sub_(1)
 
@@ -173,7 +173,7 @@ def paint(images: Tensor, where: Tensor, value: float) -> None:
     images.lerp_(torch.full((), value, device=images.device), where[:, None].to(images.dtype))
 
 
-def _planar(x: Tensor, y: Tensor) -> Tensor:
+def planar(x: Tensor, y: Tensor) -> Tensor:
     """Join x and y, (N, H, W), along a last axis that is outermost in memory: several times faster here."""
     return torch.stack((x, y)).movedim(0, -1)
 

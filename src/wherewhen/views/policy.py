@@ -8,8 +8,7 @@ Everything random is drawn on the CPU, so the host knows which sample gets which
 for the device, and a picture is a function of the generator's seed and the slot alone.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from wherewhen.errors import UserError
 from wherewhen.views.geometry import OUTSIDE, Placement, affine, centres, inside, paint, put, sample, take, warp
-from wherewhen.views.photometry import PHOTOMETRIC, check_colour
+from wherewhen.views.photometry import PHOTOMETRIC, apply_in_order, check_colour
 
 RANGES: dict[str, tuple[float, float]] = {
     "identity": (0, 0),
@@ -32,6 +31,7 @@ RANGES: dict[str, tuple[float, float]] = {
 """Operation name → range of its value. The position in this table is the operation's code in `Draws`."""
 
 NAMES = tuple(RANGES)
+FUNCTIONS = tuple(PHOTOMETRIC[name].apply if name in PHOTOMETRIC else None for name in NAMES)
 GEOMETRIC = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 
 
@@ -133,10 +133,10 @@ class Views:
     fill: float = 0.5
 
     def __post_init__(self) -> None:
-        _require(0.5 < self.crop_ratio <= 1, "crop_ratio", self.crop_ratio, "above 0.5 and at most 1")
-        _require(self.operations >= 0, "operations", self.operations, "0 or more")
-        _require(0 <= self.cutout <= 1, "cutout", self.cutout, "between 0 and 1")
-        _require(0 <= self.fill <= 1, "fill", self.fill, "between 0 and 1")
+        require(0.5 < self.crop_ratio <= 1, "crop_ratio", self.crop_ratio, "above 0.5 and at most 1")
+        require(self.operations >= 0, "operations", self.operations, "0 or more")
+        require(0 <= self.cutout <= 1, "cutout", self.cutout, "between 0 and 1")
+        require(0 <= self.fill <= 1, "fill", self.fill, "between 0 and 1")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -150,7 +150,7 @@ class Views:
         Raises:
             UserError: The images are smaller than 3 × 3 pixels.
         """
-        _require(size >= 3, "image size", size, "3 pixels or more")
+        require(size >= 3, "image size", size, "3 pixels or more")
         weak, strong = self._place(n, size, generator), self._place(n, size, generator)
         cutout = torch.rand(n, 3, generator=generator)
         cutout[:, 2] *= self.cutout
@@ -167,7 +167,7 @@ class Views:
         Raises:
             UserError: The images do not match the draws.
         """
-        _check(images, draws)
+        check_images(images, len(draws), draws.size)
         sources = _to(draws.weak.sources(draws.size), images.device)
         grid = centres(sources)
         return View(take(images, sources), grid, torch.ones_like(grid[..., 0], dtype=torch.bool))
@@ -185,11 +185,11 @@ class Views:
         Raises:
             UserError: The images do not match the draws, or `colour` was asked for without three bands.
         """
-        _check(images, draws)
+        check_images(images, len(draws), draws.size)
         if self.colour:
             check_colour(images.shape[1])
         view = self._warped(images, draws, draws.weak if inherit else draws.strong)
-        _photometric(view.pixels, draws)
+        apply_in_order(view.pixels, draws.operation, draws.value, FUNCTIONS)
         paint(view.pixels, _square(_to(draws.cutout, images.device), draws.size), self.fill)
         relative = _placement_to(draws.weak, images.device).from_patch(view.grid, draws.size)
         return StrongView(*view, relative)
@@ -223,22 +223,6 @@ def is_rgb(names: Sequence[str]) -> bool:
     return tuple(name.lower() for name in names) in {("red", "green", "blue"), ("b04", "b03", "b02")}
 
 
-def _photometric(pixels: Tensor, draws: Draws) -> None:
-    """Apply every sample's photometric operations in their order, in place."""
-    for operation, value in zip(draws.operation.unbind(1), draws.value.unbind(1), strict=True):
-        for name, slots in _by_operation(operation):
-            images = pixels.index_select(0, _to(slots, pixels.device))
-            put(pixels, slots, PHOTOMETRIC[name].apply(images, _to(value[slots], pixels.device)))
-
-
-def _by_operation(operation: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Yield the photometric operations among (N,) codes, each with the slots that drew it."""
-    slots = defaultdict(list)
-    for slot, code in enumerate(operation.tolist()):
-        slots[NAMES[code]].append(slot)
-    return ((name, torch.tensor(group)) for name, group in slots.items() if name in PHOTOMETRIC)
-
-
 def _matrices(draws: Draws) -> Tensor:
     """Return (N, 3, 3) float64: the map from the picture to its crop that all operations together make."""
     rotate, shear_x, shear_y, move_x, move_y = (draws.values_of(name).double() for name in GEOMETRIC)
@@ -265,18 +249,18 @@ def _to(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-def _check(images: Tensor, draws: Draws) -> None:
-    expected = (len(draws), draws.size, draws.size)
-    if images.ndim != 4 or (len(images), *images.shape[2:]) != expected:
-        n, height, width = expected
+def check_images(images: Tensor, count: int, size: int) -> None:
+    """Raise UserError unless images are `count` of (C, `size`, `size`) in float32, as the draws are for."""
+    if images.ndim != 4 or (len(images), *images.shape[2:]) != (count, size, size):
         raise UserError(
-            f"Images of shape {tuple(images.shape)} with draws for {n} images of {height} × {width} pixels: "
+            f"Images of shape {tuple(images.shape)} with draws for {count} images of {size} × {size} pixels: "
             "both must agree. Draw for this batch, slice the draws by slot, or resize the images."
         )
     if images.dtype != torch.float32:
         raise UserError(f"Images of type {images.dtype}: views take float32 in [0, 1]. Scale each band first.")
 
 
-def _require(holds: bool, name: str, value: float, rule: str) -> None:
+def require(holds: bool, name: str, value: object, rule: str) -> None:
+    """Raise UserError unless a setting holds to its rule."""
     if not holds:
         raise UserError(f"{name} = {value}: it must be {rule}. Change it in the settings of the views.")
