@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.mutations import MUTATIONS, ROOT
+from tests.mutations import CONTRAST, MUTATIONS, ROOT
 
 
 @pytest.mark.slow
@@ -15,8 +15,8 @@ def test_every_mutant_is_caught() -> None:
 
 
 def test_every_edit_still_matches_the_code() -> None:
-    for mutations in MUTATIONS.values():
+    for mutations in (MUTATIONS | CONTRAST).values():
         assert len(mutations) == 5
         for edit in mutations.values():
-            code = (ROOT / "src" / "wherewhen" / "semi" / f"{edit.module}.py").read_text(encoding="utf-8")
+            code = (ROOT / "src" / "wherewhen" / edit.file).read_text(encoding="utf-8")
             assert code.count(edit.old) == 1, edit
