@@ -7,6 +7,10 @@ from wherewhen import subcommands
 # A dataset is a module of `wherewhen.ingest` with `add_arguments(parser)` and `run(args)`, imported when asked for.
 DATASETS = {
     "bigearthnet": "BigEarthNet, version 1 or 2: many labels, with place and time, in RGB or twelve bands",
+    "oscd": "OSCD: 24 cities at two dates in 13 bands, with masks of change",
+    "seco": "SeCo, CACo, SSL4EO-S12: places seen on several dates, PLACE/TIMESTAMP/BAND.tif",
+    "pastis": "PASTIS: series of French farmland with the crop of every pixel",
+    "gid15": "GID-15: windows of Gaofen-2 scenes with fifteen land covers",
     "eurosat": "EuroSAT: the RGB pictures with a table of places, or the 13-band GeoTIFFs",
     "world": "a synthetic continent with place, time, labels and masks; needs no input",
 }

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from wherewhen.errors import UserError
 from wherewhen.files import atomic_path, remove_leftovers, sha256_of
@@ -212,10 +213,8 @@ def _sum(moments: list[Moments]) -> Moments:
 def _write_targets(
     folder: Path, targets: pd.DataFrame, patches: pa.Table, shape: tuple[int, ...], size: int
 ) -> dict[str, FileFacts]:
-    """Write the targets whose members were all made, and their masks, `size` a file."""
-    ids = set(patches["id"].to_pylist())
-    whole = [ids.issuperset(members) for members in targets["members"]]
-    targets = targets[whole].reset_index(drop=True)
+    """Write the targets whose members were all made, and their masks, `size` a file; a series goes on without some."""
+    targets = _with_members(targets, patches["id"].combine_chunks())
     files: dict[str, FileFacts] = {}
     if "mask" in targets:
         known = targets["mask"].notna().to_numpy(dtype=bool)
@@ -230,6 +229,19 @@ def _write_targets(
     check_ids(table["id"], "the targets")
     write_table(folder / "targets.parquet", table)
     return files
+
+
+def _with_members(targets: pd.DataFrame, ids: pa.Array) -> pd.DataFrame:
+    """The targets that are left with the patches `ids`: a series loses its missing dates, others are lost."""
+    members = pa.concat_arrays(pa.chunked_array(pa.array(targets["members"], pa.list_(pa.string()))).chunks)
+    there = pc.is_in(members.flatten(), ids)
+    owner = pc.list_parent_indices(members)
+    made = np.bincount(owner.filter(there), minlength=len(targets))
+    whole = made == np.bincount(owner, minlength=len(targets))
+    left = pa.ListArray.from_arrays(np.append(0, made.cumsum()).astype(np.int32), members.flatten().filter(there))
+    kept: np.ndarray = whole | ((targets["kind"] == "series").to_numpy(dtype=bool) & (made > 0))
+    remaining: pd.DataFrame = targets.assign(members=pd.arrays.ArrowExtensionArray(left))[kept]
+    return remaining.reset_index(drop=True)
 
 
 def _nullable(values: np.ndarray, known: np.ndarray) -> Any:

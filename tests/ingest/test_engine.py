@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +18,7 @@ import wherewhen
 from tests.fakes import names_in
 from wherewhen.bands import load_sensor
 from wherewhen.errors import UserError
-from wherewhen.ingest import Shard, build
+from wherewhen.ingest import Shard, build, engine
 from wherewhen.maps import file_name
 from wherewhen.store import PatchStore
 from wherewhen.store_header import StoreHeader
@@ -295,6 +297,14 @@ def test_killed_and_continued_gives_the_same_bytes(tmp_path: Path, workers: int)
     continued = build_it(tmp_path / "killed", plan=plan_of(60), shard_size=2)
     whole = build_it(tmp_path / "whole", plan=plan_of(60), shard_size=2)
     assert contents(continued.path) == contents(whole.path)
+
+
+def test_a_plan_is_digested_piece_by_piece_as_if_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, targets = plan_of(20), pd.DataFrame({"id": ["t"], "kind": ["series"], "members": [["p001", "p002"]]})
+    text = "\n".join([plan.to_csv(), json.dumps(HEADER.to_json()), "5", targets.to_csv()])
+    for piece in (3, 20, 1000):
+        monkeypatch.setattr(engine, "_PIECE", piece)
+        assert engine._digest(plan, HEADER, 5, targets) == hashlib.sha256(text.encode()).hexdigest()
 
 
 def group_lives(group: int) -> bool:

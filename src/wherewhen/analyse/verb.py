@@ -6,6 +6,9 @@ from wherewhen import subcommands
 
 # An analysis is a module of this package with `add_arguments(parser)` and `run(args)`, imported when asked for.
 ANALYSES = {
+    "patches": "a contact sheet of a store: pictures, dates, places, masks",
+    "pictures": "segmentation or change of test patches: image, truth, and the maps of several runs",
+    "texture": "bands of some patches, and the local binary patterns of each below",
     "prior": "what the teacher expects where and when, before it has seen anything",
     "map": "where a class is, and where FixMatch, teacher and student see it",
     "pseudo-labels": "how right and how many pseudo-labels were, through the training",

@@ -9,11 +9,12 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from wherewhen.store_header import StoreHeader
 __all__ = ["Shard", "build"]
 
 _SHOWN = 20  # skipped patches that are printed; store.json has them all
+_PIECE = 2**16  # rows of a plan that are text at a time
 
 
 def build(
@@ -143,10 +145,20 @@ def _start_worker() -> None:
 
 
 def _digest(plan: pd.DataFrame, header: StoreHeader, shard_size: int, targets: pd.DataFrame | None) -> str:
-    parts = [plan.to_csv(), json.dumps(header.to_json()), str(shard_size)]
+    parts = [_csv(plan), [json.dumps(header.to_json())], [str(shard_size)]]
     if targets is not None:
-        parts.append(targets.drop(columns="mask", errors="ignore").to_csv())
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        parts.append(_csv(targets.drop(columns="mask", errors="ignore")))
+    digest = hashlib.sha256()
+    for number, part in enumerate(parts):
+        for text in chain(["\n"] if number else [], part):
+            digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def _csv(frame: pd.DataFrame) -> Iterable[str]:
+    """The frame as CSV, in pieces: a plan may have millions of rows."""
+    starts = range(0, max(1, len(frame)), _PIECE)
+    return (frame.iloc[start : start + _PIECE].to_csv(header=not start) for start in starts)
 
 
 def _finished(out: Path, header: StoreHeader) -> PatchStore:
