@@ -12,6 +12,7 @@ VERBS = {
     "demo": ("wherewhen.demo", "main", "train supervised, FixMatch and ST-SSL on one label budget, and compare"),
     "prepare": ("wherewhen.prepare", "main", "turn a dataset into a store of patches"),
     "doctor": ("wherewhen.doctor", "main", "say what is in a store, and what is wrong with it"),
+    "pretrain": ("wherewhen.tasks.pretrain_verb", "pretrain", "train an encoder on places and dates, without labels"),
     "fit": ("wherewhen.tasks.verbs", "fit", "train, or go on with an interrupted training"),
     "validate": ("wherewhen.tasks.verbs", "validate", "metrics on the held-out part of the training split"),
     "test": ("wherewhen.tasks.verbs", "test", "metrics on the test split, from images alone"),

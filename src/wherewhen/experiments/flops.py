@@ -36,7 +36,9 @@ def patches(task: LabelEfficient, count: int) -> Patches:
     """A batch of black images at 0° N 0° E on 1 January; all of the first class, or of many labels with none."""
     assert task.facts is not None
     size = task.facts.image_size
-    pixels = torch.zeros(count, len(task.facts.bands), size, size, device=task.device)
-    shape = (count,) if task.facts.label_kind == "one" else (count, len(task.facts.classes))
+    pixels = torch.zeros(count, task.facts.dates * len(task.facts.bands), size, size, device=task.device)
+    shape = (count, size, size) if task.facts.dense else (count,)
+    if task.facts.label_kind == "many":
+        shape = (count, len(task.facts.classes))
     labels = torch.zeros(shape, dtype=torch.long, device=task.device)
     return Patches(pixels, torch.zeros(count, 3, device=task.device), labels)

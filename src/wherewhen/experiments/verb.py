@@ -12,6 +12,7 @@ EXPERIMENTS = {
     "ablations": "Table 2: what each part of ST-SSL is worth",
     "shift": "Table 3: student and teacher told of other places and times, and in another region",
     "budgets": "Table 4 and Figure 3: supervised, FixMatch and ST-SSL over label budgets",
+    "transfer": "SACo's table: five pre-trainings, and what they are worth for three tasks",
 }
 
 

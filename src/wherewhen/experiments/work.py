@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from wherewhen.errors import UserError
-from wherewhen.experiments import trained, untrained
+from wherewhen.experiments import pretrained, trained, untrained
 from wherewhen.experiments.cells import RESULT, Order, result
 from wherewhen.experiments.jobs import end_with_parent
 from wherewhen.files import read_json, write_json
@@ -17,6 +17,7 @@ KINDS: dict[str, Callable[[Order, Path], trained.Figures]] = {
     "statistical": untrained.classify,
     "trained": trained.train,
     "asked": trained.asked,
+    "pretrained": pretrained.train,
 }
 
 

@@ -1,74 +1,33 @@
 """`wherewhen fit`, `validate` and `test`: LightningCLI's conventions, and a run folder."""
 
-import logging
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser
 
 from wherewhen import plots
 from wherewhen.errors import UserError
 from wherewhen.tasks.asking import ask
+from wherewhen.tasks.command import RunCli
 from wherewhen.tasks.data import StoreData
 from wherewhen.tasks.elsewhere import Network, replaced
 from wherewhen.tasks.evaluation import Evaluation
-from wherewhen.tasks.progress import Progress
-from wherewhen.tasks.run import AtomicCheckpoints, Journal, Run, Saving, Stopwatch
+from wherewhen.tasks.run import AtomicCheckpoints, Journal
 from wherewhen.tasks.task import LabelEfficient
 from wherewhen.tasks.watch import Watch
 
-# What Lightning says of itself is no news for our users, and its advice is about loaders that ours are not.
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-for message in (
-    "does not have many workers",  # plain iterables over a cache: there is nothing to wait for
-    "args parameter is intended to run from within Python",  # and so it is used
-    "in eval mode at the start of training",  # the averaged networks are, always
-    "isinstance\\(treespec, LeafSpec\\)",  # Lightning's own affair, like the next
-    "JSONARGPARSE_DEPRECATION_WARNINGS",
-    "was deprecated in v4.49.0",
-):
-    warnings.filterwarnings("ignore", message=f"[\\s\\S]*{message}")
 
+class Cli(RunCli):
+    """The parser of `fit`, `validate` and `test`."""
 
-class Cli(LightningCLI):
-    """The parser: `--config FILE`, `--run FOLDER`, `--seed N`, `--model.x`, `--data.y`, `--trainer.z`."""
-
-    def __init__(self, args: Sequence[str], training: bool = True) -> None:
-        self.training = training
-        if (here := str(Path.cwd())) not in sys.path:
-            sys.path.insert(0, here)  # an encoder of one's own lies where one works
-        super().__init__(
-            LabelEfficient,
-            StoreData,
-            args=list(args),
-            run=False,
-            seed_everything_default=False,
-            save_config_callback=None,
-            auto_configure_optimizers=False,
-            trainer_defaults={
-                "accelerator": "auto",
-                "devices": 1,
-                "enable_checkpointing": False,
-                "num_sanity_val_steps": 0,
-                "enable_model_summary": False,
-            },
-        )
+    task, data = LabelEfficient, StoreData
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Our own keys, and one seed for data and model."""
-        parser.add_argument("--run", default="runs/run", help="folder of this run")
-        parser.add_argument("--seed", type=int, default=0, help="of labels, order, views and weights")
-        parser.add_argument("--log_every", type=int, default=20, help="steps a row in metrics.csv")
-        parser.add_argument("--save_every", type=int, default=200, help="steps between checkpoints")
-        parser.add_argument(
-            "--from_scratch", "--from-scratch", action="store_true", help="without the weights that the encoder names"
-        )
+        """Keys of the common ones, of watching, and of what is asked."""
+        super().add_arguments_to_parser(parser)
         parser.add_argument(
             "--watch", type=bool, default=False, help="record how right pseudo-labels are, where labels are known"
         )
@@ -81,42 +40,10 @@ class Cli(LightningCLI):
                 help="place and time that it is told: true, far, permuted, hidden, or one for all, --where=LAT,LON",
             )
             parser.add_argument("--when", type=int | None, default=None, help="one day of the year for all, 1 to 366")
-        parser.link_arguments("seed", "data.seed")
-        parser.link_arguments("seed", "model.seed")
 
-    def before_instantiate_classes(self) -> None:
-        """Check our own keys; a recipe that starts from weights can be run without them, but only when told so."""
-        for name in ("log_every", "save_every"):
-            if self.config[name] < 1:
-                raise UserError(f"{name} is {self.config[name]}; it counts steps and must be at least 1")
-        if self.config.trainer.accumulate_grad_batches != 1:
-            raise UserError("trainer.accumulate_grad_batches must be 1; make the batches of data as large as they fit")
-        if self.config.from_scratch:
-            self.config.model.encoder.pop("weights", None)
-
-    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """A trainer with the run folder's journal, checkpoints and logger."""
-        self.run = Run(self.config.run)
-        settings = self.config_init.trainer
-        journal = Journal(self.run, self.config.log_every)
-        callbacks = [
-            *(settings.callbacks or []),
-            *([Watch()] if self.config_init.watch else []),
-            journal,
-            Saving(self.run, self.config.save_every),
-            Stopwatch(self.run),
-        ]
-        if settings.enable_progress_bar is not False:
-            callbacks.append(Progress(journal))
-        logger = tensorboard(self.run) if settings.logger is None else settings.logger
-        if not self.training:
-            logger = False  # what an evaluation writes must not depend on the clock
-        try:
-            return super().instantiate_trainer(
-                callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()], **kwargs
-            )
-        except MisconfigurationException as error:
-            raise UserError(f"the trainer's settings do not fit together: {error}") from error
+    def callbacks(self, journal: Journal) -> list[pl.Callback]:
+        """Somebody who watches pseudo-labels, if wanted."""
+        return [Watch()] if self.config_init.watch else []
 
     def evaluate(self, verb: Literal["validate", "test"]) -> Evaluation:
         """Validate or test the run's last checkpoint, or the one that `--checkpoint` names.
@@ -172,32 +99,14 @@ class Cli(LightningCLI):
         return path
 
 
-def tensorboard(run: Run) -> Any:
-    """A TensorBoard logger where TensorBoard is installed, else none: metrics.csv is always written."""
-    if find_spec("tensorboard") is None:
-        return False
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    return TensorBoardLogger(run.folder, name="tensorboard", version="")
-
-
 def fit(args: Sequence[str]) -> int:
     """Train, or go on with a training that was interrupted."""
     cli = Cli(args)
-    if cli.trainer.max_steps < 1:
-        raise UserError("trainer.max_steps is not set; a training is counted in steps: set it to 1 or more")
     if cli.model.needs_unlabelled and not cli.datamodule.sizes[1]:
         raise UserError("an algorithm needs unlabelled images; set data.unlabelled_batch to 1 or more")
     cli.datamodule.setup("fit")
-    cli.run.begin(cli.parser.dump(cli.config, skip_none=False), cli.datamodule.labelled_ids())
-    try:
-        cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=str(cli.run.last) if cli.run.last.is_file() else None)
-    except MisconfigurationException as error:
-        raise UserError(f"the trainer's settings do not fit the data: {error}") from error
-    except SystemExit:  # how Lightning answers Ctrl-C
-        if not cli.trainer.interrupted:
-            raise
-        raise KeyboardInterrupt from None
+    cli.run.begin(cli.resolved(), cli.datamodule.labelled_ids())
+    cli.train()
     plots.curves(cli.run.metrics, cli.run.folder / "curves.png")
     return 0
 
@@ -216,7 +125,7 @@ def test(args: Sequence[str]) -> int:
     cli = Cli(args, training=False)
     evaluation, folder = cli.evaluate("test"), cli.run.folder / cli.question
     show(evaluation.write(folder, cli.datamodule.test_ids()))
-    if evaluation.kind == "one":
+    if evaluation.kind != "many":
         plots.confusion(evaluation.confusion().numpy(), evaluation.classes, folder / "confusion.png")
     return 0
 

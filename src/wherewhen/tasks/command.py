@@ -1,0 +1,143 @@
+"""What every verb that trains or tests has in common: LightningCLI's conventions, and a run folder."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from wherewhen.errors import UserError
+from wherewhen.tasks.progress import Progress
+from wherewhen.tasks.run import AtomicCheckpoints, Journal, Run, Saving, Stopwatch
+
+# What Lightning says of itself is no news for our users, and its advice is about loaders that ours are not.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+for message in (
+    "does not have many workers",  # plain iterables over a cache: there is nothing to wait for
+    "args parameter is intended to run from within Python",  # and so it is used
+    "in eval mode at the start of training",  # the averaged networks are, always
+    "isinstance\\(treespec, LeafSpec\\)",  # Lightning's own affair, like the next
+    "JSONARGPARSE_DEPRECATION_WARNINGS",
+    "was deprecated in v4.49.0",
+):
+    warnings.filterwarnings("ignore", message=f"[\\s\\S]*{message}")
+
+
+class RunCli(LightningCLI):
+    """The parser: `--config FILE`, `--run FOLDER`, `--seed N`, `--model.x`, `--data.y`, `--trainer.z`.
+
+    A verb's own says which `task` and `data` it is about, and may add keys and callbacks.
+    """
+
+    task: type[pl.LightningModule]
+    data: type[pl.LightningDataModule]
+
+    def __init__(self, args: Sequence[str], training: bool = True) -> None:
+        self.training = training
+        if (here := str(Path.cwd())) not in sys.path:
+            sys.path.insert(0, here)  # an encoder of one's own lies where one works
+        super().__init__(
+            self.task,
+            self.data,
+            args=list(args),
+            run=False,
+            seed_everything_default=False,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            trainer_defaults={
+                "accelerator": "auto",
+                "devices": 1,
+                "enable_checkpointing": False,
+                "num_sanity_val_steps": 0,
+                "enable_model_summary": False,
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Our own keys, and one seed for data and model."""
+        parser.add_argument("--run", default="runs/run", help="folder of this run")
+        parser.add_argument("--seed", type=int, default=0, help="of labels, order, views and weights")
+        parser.add_argument("--log_every", type=int, default=20, help="steps a row in metrics.csv")
+        parser.add_argument("--save_every", type=int, default=200, help="steps between checkpoints")
+        parser.add_argument(
+            "--from_scratch", "--from-scratch", action="store_true", help="without the weights that the encoder names"
+        )
+        parser.link_arguments("seed", "data.seed")
+        parser.link_arguments("seed", "model.seed")
+
+    def before_instantiate_classes(self) -> None:
+        """Check our own keys; a recipe that starts from weights can be run without them, but only when told so."""
+        for name in ("log_every", "save_every"):
+            if self.config[name] < 1:
+                raise UserError(f"{name} is {self.config[name]}; it counts steps and must be at least 1")
+        if self.training and self.config.trainer.max_steps < 1:
+            raise UserError("trainer.max_steps is not set; a training is counted in steps: set it to 1 or more")
+        if self.config.trainer.accumulate_grad_batches != 1:
+            raise UserError("trainer.accumulate_grad_batches must be 1; make the batches of data as large as they fit")
+        if self.config.from_scratch:
+            self.config.model.encoder.pop("weights", None)
+
+    def callbacks(self, journal: Journal) -> list[pl.Callback]:
+        """What a verb adds to a run; they come before the checkpoints."""
+        return []
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """A trainer with the run folder's journal, checkpoints and logger."""
+        self.run = Run(self.config.run)
+        settings = self.config_init.trainer
+        journal = Journal(self.run, self.config.log_every)
+        callbacks = [
+            *(settings.callbacks or []),
+            *self.callbacks(journal),
+            journal,
+            Saving(self.run, self.config.save_every),
+            Stopwatch(self.run),
+        ]
+        if settings.enable_progress_bar is not False:
+            callbacks.append(Progress(journal))
+        logger = tensorboard(self.run) if settings.logger is None else settings.logger
+        if not self.training:
+            logger = False  # what an evaluation writes must not depend on the clock
+        try:
+            return super().instantiate_trainer(
+                callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()], **kwargs
+            )
+        except MisconfigurationException as error:
+            raise UserError(f"the trainer's settings do not fit together: {error}") from error
+
+    def train(self) -> None:
+        """Fit, from the run's last checkpoint on if there is one.
+
+        Raises:
+            UserError: The trainer's settings do not fit.
+            KeyboardInterrupt: Somebody stopped it.
+        """
+        try:
+            last = self.run.last
+            self.trainer.fit(self.model, self.datamodule, ckpt_path=str(last) if last.is_file() else None)
+        except MisconfigurationException as error:
+            raise UserError(f"the trainer's settings do not fit the data: {error}") from error
+        except SystemExit:  # how Lightning answers Ctrl-C
+            if not self.trainer.interrupted:
+                raise
+            raise KeyboardInterrupt from None
+
+    def resolved(self) -> str:
+        """The whole configuration as YAML, for the run folder."""
+        text: str = self.parser.dump(self.config, skip_none=False)
+        return text
+
+
+def tensorboard(run: Run) -> Any:
+    """A TensorBoard logger where TensorBoard is installed, else none: metrics.csv is always written."""
+    if find_spec("tensorboard") is None:
+        return False
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    return TensorBoardLogger(run.folder, name="tensorboard", version="")

@@ -1,0 +1,81 @@
+"""SACo's table at toy size: pre-trainings, three tasks from each, a table; what is finished is not run again."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tasks.conftest import write_config
+from tests.tasks.test_configs import ROOT, read
+from wherewhen.cli import main
+from wherewhen.ingest import world
+
+TOY: dict[str, Any] = {"max_steps": 2, "accelerator": "cpu"}
+ROWS = ("scratch", "moco_v2", "saco")
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command line of a table of three rows."""
+    home = tmp_path_factory.mktemp("transfer")
+    store = world.prepare(home / "store", patches=80, visits=2, periods=2).path
+    for folder in ("pretrain", "tasks"):
+        (home / folder).mkdir()
+    for row in ("moco_v2", "saco"):
+        config = read(ROOT / "pretrain" / f"{row}.yaml")
+        config["model"]["queue"] = 16
+        config["data"] |= {"batch_size": 4}
+        config["trainer"] |= TOY
+        write_config(home / "pretrain" / f"{row}.yaml", config | {"save_every": 2, "probe": str(store)})
+    for task in ("classify", "segment", "change"):
+        config = read(ROOT / "downstream" / f"{task}.yaml")
+        config["data"] |= {"labelled_batch": 4}
+        config["data"] |= {"label_share": 0.5} if "label_share" in config["data"] else {"labels_per_class": 1}
+        config["trainer"] |= TOY
+        config["trainer"].pop("val_check_interval")
+        write_config(home / "tasks" / f"{task}.yaml", config)
+    where = ["--places", str(store), "--store", str(store), "--configs", str(home / "pretrain")]
+    where += ["--tasks", str(home / "tasks"), "--rows", *ROWS, "--seeds", "1", "--workers", "1", "--device", "cpu"]
+    return ["experiment", "transfer", *where, "--out", str(home / "out")]
+
+
+def test_the_table_is_made_once_and_from_every_pretraining(words: list[str]) -> None:
+    out = Path(words[-1])
+    assert main(words) == 0
+    with (out / "transfer.csv").open() as file:
+        cells = list(csv.DictReader(file))
+    assert len(cells) == 3 * 3 + 2
+    found = {(cell["store"], cell["row"]): cell for cell in cells}
+    for row in ROWS:
+        assert 0 <= float(found["classify", row]["accuracy"]) <= 100
+        assert 0 <= float(found["segment", row]["miou"]) <= 100
+        assert 0 <= float(found["change", row]["f1"]) <= 100
+    assert float(found["pretrain", "saco"]["knn"]) > 0
+    text = (out / "transfer.md").read_text(encoding="utf-8")
+    assert "| SACo |" in text
+    assert "SACo − from scratch, mIoU" in text
+    assert (out / "transfer.png").stat().st_size > 10_000
+    began = out / "cells" / "segment" / "store" / "labels-own" / "saco" / "seed-1" / "config.yaml"
+    assert "encoder.safetensors" in began.read_text(encoding="utf-8")
+
+    before = {path: path.stat().st_mtime_ns for path in out.glob("cells/**/result.json")}
+    assert main(words) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in out.glob("cells/**/result.json")}
+
+
+def test_a_finished_cell_of_other_settings_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    config = Path(words[words.index("--tasks") + 1]) / "change.yaml"
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("learning_rate: 0.0005", "learning_rate: 0.0004"), encoding="utf-8")
+    assert config.read_text(encoding="utf-8") != text
+    try:
+        assert main(words) == 2
+    finally:
+        config.write_text(text, encoding="utf-8")
+    assert "holds the result of other settings" in capsys.readouterr().err
+
+
+def test_what_is_missing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment", "transfer", "--out", str(tmp_path / "out")]) == 2
+    assert "--places, --store, --configs and --tasks are missing" in capsys.readouterr().err

@@ -1,0 +1,57 @@
+"""Configurations of pre-training: one budget, and two steps at toy size; those of what comes after it likewise."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tasks.conftest import write_config
+from tests.tasks.test_configs import ROOT, read
+from wherewhen.cli import main
+from wherewhen.contrast.methods import METHODS
+from wherewhen.ingest import world
+
+PRETRAIN = sorted((ROOT / "pretrain").glob("*.yaml"))
+DOWNSTREAM = sorted((ROOT / "downstream").glob("*.yaml"))
+TOY: dict[str, Any] = {"max_steps": 2, "accelerator": "cpu", "enable_progress_bar": False, "logger": False}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small world of two periods and two dates, with labels, masks and change."""
+    return world.prepare(tmp_path_factory.mktemp("world") / "store", patches=80, visits=2, periods=2).path
+
+
+def test_there_is_one_for_every_method_and_all_have_one_budget() -> None:
+    assert {path.stem for path in PRETRAIN} == set(METHODS)
+    first, *others = [read(path) for path in PRETRAIN]
+    for config in others:
+        for key in ("data", "trainer", "log_every", "save_every", "probe_every"):
+            assert config[key] == first[key]
+        for key in first["model"].keys() - {"method"}:
+            assert config["model"][key] == first["model"][key]
+    for path, config in zip(PRETRAIN, [first, *others], strict=True):
+        assert config["model"]["method"] == path.stem
+
+
+@pytest.mark.parametrize("path", PRETRAIN, ids=lambda p: p.stem)
+def test_every_pretraining_runs_two_steps_at_toy_size(path: Path, store: Path, tmp_path: Path) -> None:
+    config = read(path)
+    config["model"]["queue"] = 16
+    config["data"] |= {"store": str(store), "batch_size": 4}
+    config["trainer"] |= TOY
+    toy = write_config(tmp_path / "toy.yaml", config | {"log_every": 1, "save_every": 2})
+    assert main(["pretrain", "--config", str(toy), "--run", str(tmp_path / "run")]) == 0
+    assert "2,train/loss," in (tmp_path / "run" / "metrics.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", DOWNSTREAM, ids=lambda p: p.stem)
+def test_every_task_runs_two_steps_at_toy_size(path: Path, store: Path, tmp_path: Path) -> None:
+    config = read(path)
+    config["data"] |= {"store": str(store), "labelled_batch": 4}
+    config["data"] |= {"label_share": 0.5} if "label_share" in config["data"] else {"labels_per_class": 1}
+    config["trainer"] |= TOY
+    config["trainer"].pop("val_check_interval")
+    toy = write_config(tmp_path / "toy.yaml", config | {"log_every": 1})
+    assert main(["fit", "--config", str(toy), "--run", str(tmp_path / "run")]) == 0
+    assert "2,train/loss," in (tmp_path / "run" / "metrics.csv").read_text(encoding="utf-8")
