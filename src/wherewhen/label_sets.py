@@ -7,6 +7,7 @@ by class, equally many of each, in the right order, and by chance in no other.
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,7 +19,13 @@ from wherewhen.store import PatchStore
 CHANCE = 1e-6  # an order is believed when random labels would look like it less often than this
 
 
-def labelled_among(path: Path, store: PatchStore, train: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+def labelled_among(
+    path: Path,
+    store: PatchStore,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    known: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
     """Which training patches a file says are labelled: positions (n,) in `train`, sorted.
 
     Args:
@@ -26,6 +33,7 @@ def labelled_among(path: Path, store: PatchStore, train: np.ndarray, held_out: n
         store: Where the patches are.
         train: Rows of the training part, sorted.
         held_out: Rows that validation is made on.
+        known: Rows (n,) -> whether the label is known that is learned, (n,); by default the patches' own.
 
     Raises:
         UserError: The file cannot be read; it names something else than patches of the store, each once; or one of
@@ -34,7 +42,7 @@ def labelled_among(path: Path, store: PatchStore, train: np.ndarray, held_out: n
     if path.name.startswith("ulb_"):
         raise UserError(f"{path} names the unlabelled patches; give the file beside it whose name begins with lb_")
     rows = _rows_at(path, store) if path.suffix == ".npy" else _rows_of(path, store)
-    unlabelled = (store.labels()[rows] < 0).reshape(len(rows), -1).all(1)
+    unlabelled = ~known(rows) if known else (store.labels()[rows] < 0).reshape(len(rows), -1).all(1)
     for wrong, why in (
         (np.isin(rows, held_out), "held out for validation; set data.validation to 0"),
         (~np.isin(rows, train), "outside the training part; use the split that the list was made for"),

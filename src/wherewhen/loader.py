@@ -4,17 +4,19 @@ Notation: N patches, C bands, S image size, B slots of the global batch.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wherewhen.errors import UserError
-from wherewhen.store import PatchStore
-from wherewhen.views import resize
+from wherewhen.maps import UNKNOWN as NOBODY_KNOWS
+from wherewhen.views import resize, resize_mask
 
+NO_LABEL = -1  # as `wherewhen.semi.UNKNOWN`, which lies above this module
 CPU = torch.device("cpu")
+Batch = TypeVar("Batch")
 LABELLED, UNLABELLED, VIEWS, NOISE, START, PERMUTED = range(1, 7)  # the streams that one seed feeds
 
 
@@ -63,6 +65,32 @@ class Order:
         return int(self._order[place])
 
 
+class Pixels(Protocol):
+    """Where pixels lie, such as a `PatchStore`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of a patch."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored numbers."""
+        ...
+
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        """Stored numbers, (n, C, H, W)."""
+        ...
+
+
+class Masks(Protocol):
+    """Where masks lie, such as a `PatchStore`."""
+
+    def masks(self, rows: np.ndarray) -> np.ndarray:
+        """Class index a pixel, (n, H, W) uint8; 255 unknown."""
+        ...
+
+
 class PixelSource:
     """Pixels of some patches of a store at the training size: held in memory when they fit, else read anew.
 
@@ -76,7 +104,7 @@ class PixelSource:
 
     def __init__(
         self,
-        store: PatchStore,
+        store: Pixels,
         rows: np.ndarray,
         size: int,
         cache_bytes: int = 4 << 30,
@@ -108,6 +136,37 @@ class PixelSource:
         return resized.astype(pixels.dtype)
 
 
+class MaskSource:
+    """Masks of some patches at the training size, indexed like a tensor (N, S, S) int64, −1 where nobody knows.
+
+    Args:
+        store: Where they lie.
+        rows: (N,) rows of the store's table.
+        size: Image size in pixels; each pixel takes the class at its centre.
+        cache_bytes: Hold the masks in memory up to this many bytes.
+    """
+
+    def __init__(self, store: Masks, rows: np.ndarray, size: int, cache_bytes: int = 4 << 30) -> None:
+        self.store, self.rows, self.size = store, rows, size
+        self.cache: Tensor | None = None
+        if len(rows) * size * size <= cache_bytes:
+            starts = range(0, len(rows), 1024)
+            parts = [self._read(rows[start : start + 1024]) for start in starts]
+            self.cache = torch.cat([torch.empty(0, size, size, dtype=torch.uint8), *parts])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """Indices into `rows` (n,) -> (n, S, S) int64."""
+        stored = self._read(self.rows[index.numpy()]) if self.cache is None else self.cache[index]
+        masks = stored.long()
+        return masks.masked_fill_(masks == NOBODY_KNOWS, NO_LABEL)
+
+    def _read(self, rows: np.ndarray) -> Tensor:
+        return resize_mask(torch.from_numpy(self.store.masks(rows)), self.size)
+
+
 def _raw(stored: np.ndarray) -> Tensor:
     """The same bytes as a tensor; uint16, which torch can hardly index, as int16."""
     return torch.from_numpy(stored.view(np.int16) if stored.dtype == np.uint16 else stored)
@@ -130,7 +189,7 @@ class TrainBatches:
         pixels: Of all training patches.
         where: (N, 3) of the same patches.
         labelled: (L,) indices of the labelled ones among them.
-        labels: Their labels, first axis L. No other label is here.
+        labels: Their labels, first axis L, or masks. No other label is here.
         sizes: Labelled and unlabelled slots of the global batch; the second may be 0.
         seed: Feeds both streams.
         rank: This process.
@@ -144,7 +203,7 @@ class TrainBatches:
         pixels: PixelSource,
         where: np.ndarray,
         labelled: np.ndarray,
-        labels: np.ndarray,
+        labels: np.ndarray | MaskSource,
         sizes: tuple[int, int],
         seed: int,
         rank: int = 0,
@@ -153,7 +212,7 @@ class TrainBatches:
         if any(size % processes for size in sizes):
             raise UserError(f"batch of {sizes[0]} + {sizes[1]} does not divide by {processes} processes")
         self.pixels, self.where = pixels, torch.from_numpy(where.astype(np.float32))
-        self.labelled, self.labels = labelled, torch.from_numpy(labels.astype(np.int64))
+        self.labelled, self.labels = labelled, _indexed(labels)
         self.sizes, self.rank, self.processes = sizes, rank, processes
         self._labelled = Order(len(labelled), mix(seed, LABELLED))
         self._unlabelled = Order(len(where), mix(seed, UNLABELLED))
@@ -180,7 +239,7 @@ class TrainBatches:
         return Patches(self.pixels(index), self.where[torch.from_numpy(index)], label)
 
 
-class Steps:
+class Steps(Generic[Batch]):
     """Endless batches from the step at which training stands: a resumed run goes on where it was.
 
     Args:
@@ -188,14 +247,19 @@ class Steps:
         first: Asked for the first step whenever an iteration begins.
     """
 
-    def __init__(self, batches: Callable[[int], StepBatch], first: Callable[[], int]) -> None:
+    def __init__(self, batches: Callable[[int], Batch], first: Callable[[], int]) -> None:
         self.batches, self.first = batches, first
 
-    def __iter__(self) -> Iterator[StepBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         step = self.first()
         while True:
             yield self.batches(step)
             step += 1
+
+
+def _indexed(labels: np.ndarray | MaskSource) -> Tensor | MaskSource:
+    """Labels that a tensor of indices picks from."""
+    return labels if isinstance(labels, MaskSource) else torch.from_numpy(labels.astype(np.int64))
 
 
 class EvalBatch(NamedTuple):
@@ -214,8 +278,8 @@ class EvalBatches:
         size: Batch size.
     """
 
-    def __init__(self, pixels: PixelSource, labels: np.ndarray, size: int) -> None:
-        self.pixels, self.labels, self.size = pixels, torch.from_numpy(labels.astype(np.int64)), size
+    def __init__(self, pixels: PixelSource, labels: np.ndarray | MaskSource, size: int) -> None:
+        self.pixels, self.labels, self.size = pixels, _indexed(labels), size
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.size)

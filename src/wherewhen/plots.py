@@ -14,6 +14,7 @@ from wherewhen.store import PatchStore
 
 matplotlib.use("Agg")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # told apart by all eyes
+SHOWN = ("val/accuracy", "val/balanced_accuracy", "val/map_macro", "val/knn", "val/linear")
 GRID: dict[str, Any] = {"color": "0.9", "linewidth": 0.6}
 
 
@@ -29,9 +30,8 @@ def curves(metrics: Path, path: Path) -> None:
     panels = {
         "loss": [n for n in table["name"].unique() if n.startswith("train/") and n != "train/accepted"],
         "accepted pseudo-labels": [n for n in table["name"].unique() if n == "train/accepted"],
-        "validation accuracy or mAP (%)": [
-            n for n in table["name"].unique() if n in ("val/accuracy", "val/balanced_accuracy", "val/map_macro")
-        ],
+        "validation accuracy or mAP (%)": [n for n in table["name"].unique() if n in SHOWN],
+        "validation mIoU or F1 (%)": [n for n in table["name"].unique() if n in ("val/miou", "val/f1")],
     }
     shown = {title: names for title, names in panels.items() if names}
     figure = Figure(figsize=(4.2 * len(shown), 3.2))
@@ -48,8 +48,9 @@ def curves(metrics: Path, path: Path) -> None:
 
 
 def confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
-    """Confusion matrix (C, C), rows the truth, coloured by the share of the row, with counts."""
+    """Confusion matrix (C, C), rows the truth, coloured by the share of the row; counts, or shares for long counts."""
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    short = counts.max() < 100_000  # counts of pixels are too long to be written out
     side = 1.8 + 0.5 * len(classes)
     figure = Figure(figsize=(side + 0.6, side))
     axes = figure.subplots()
@@ -63,7 +64,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str], path: Path) -> None:
             axes.text(
                 column,
                 row,
-                str(counts[row, column]),
+                str(counts[row, column]) if short else f"{share[row, column]:.0%}",
                 ha="center",
                 va="center",
                 fontsize=6.5,

@@ -15,7 +15,9 @@ from wherewhen.tasks.task import LabelEfficient, Teacher
 
 ROOT = Path(__file__).parents[2] / "configs"
 MANY = set(ROOT.glob("bigearthnet/*")) | set(ROOT.glob("ground/*"))  # many labels: test_configs_bigearthnet.py
-ALL = sorted(set(ROOT.rglob("*.yaml")) - MANY)
+DENSE = set(ROOT.glob("world/dense/*")) | set(ROOT.glob("change/*"))  # labels of pixels: test_configs_dense.py
+LATER = set(ROOT.glob("pretrain/*")) | set(ROOT.glob("downstream/*"))  # test_configs_pretrain.py
+ALL = sorted(set(ROOT.rglob("*.yaml")) - MANY - DENSE - LATER)
 METHODS = ("supervised", "fixmatch", "stssl_fixmatch")
 PAPER = [(m, n) for m in METHODS for n in (10, 20, 40, 80)]
 TEN = tuple(f"class {i}" for i in range(10))

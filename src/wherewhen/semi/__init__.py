@@ -8,6 +8,7 @@ from wherewhen.semi.defixmatch import DeFixMatch
 from wherewhen.semi.fixmatch import FixMatch
 from wherewhen.semi.freematch import FreeMatch
 from wherewhen.semi.objectives import Objective, SemiSupervised, SpatioTemporal, Supervised
+from wherewhen.semi.pixel_loss import DenseLoss, PixelLoss
 from wherewhen.semi.softmatch import SoftMatch
 from wherewhen.semi.spaces import UNKNOWN, Dense, LabelSpace, MultiLabel, SingleLabel
 from wherewhen.semi.state import Queue, Running, State
@@ -23,12 +24,14 @@ __all__ = [
     "Clock",
     "DeFixMatch",
     "Dense",
+    "DenseLoss",
     "FixMatch",
     "FreeMatch",
     "LabelSpace",
     "MultiLabel",
     "Objective",
     "Outputs",
+    "PixelLoss",
     "PseudoLabels",
     "Queue",
     "Running",

@@ -39,7 +39,8 @@ class DeFixMatch(FixMatch):
     def loss(self, out: Outputs, y: Tensor, pseudo: Any, clock: Clock) -> Losses:
         """The supervised loss is the mean over the weak and the strong view of the labelled images."""
         strong = out.need("labelled_strong")
+        strong_y = y if out.strong_y is None else out.strong_y
         return {
-            "supervised": (supervised(out.labelled, y) + supervised(strong, y)) / 2,
+            "supervised": (supervised(out.labelled, y) + supervised(strong, strong_y)) / 2,
             "unlabelled": unlabelled(out.need("strong"), pseudo) - unlabelled(strong, pseudo.labelled),
         }

@@ -18,7 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from wherewhen.errors import UserError
 from wherewhen.semi.algorithm import Algorithm, Clock, Losses, Outputs, PseudoLabels, supervised
 from wherewhen.semi.average import Average
-from wherewhen.semi.spaces import LabelSpace
+from wherewhen.semi.pixel_loss import PixelLoss
+from wherewhen.semi.spaces import UNKNOWN, LabelSpace
 from wherewhen.semi.state import State
 
 Images = Mapping[str, Tensor]  # view -> (N, C, H, W), ready for the network
@@ -58,6 +59,7 @@ class Objective(nn.Module, ABC):
         super().__init__()
         self.model, self.ema, self.space = model, ema, space
         self.micro_batch: int | None = None  # images a network sees at a time; None: a whole batch
+        self.cost: PixelLoss | None = None  # of labelled pixels; None: what the algorithm asks for
         self.shown: dict[str, Tensor] = {}  # figures of the last step for people to watch, not for training
 
     @property
@@ -133,9 +135,9 @@ class Supervised(Objective):
     """The baseline: labelled images only."""
 
     def forward(self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Geometries = NONE) -> Losses:
-        """Mean cross-entropy of the labelled images."""
+        """Mean cross-entropy of the labelled images, or another cost of their pixels."""
         logits = self.space.logits(self.show(self.model, images["labelled"]).logits)
-        return {"supervised": supervised(logits, self.space.targets(y))}
+        return {"supervised": (self.cost or supervised)(logits, self.space.targets(y))}
 
 
 class SemiSupervised(Objective):
@@ -180,15 +182,14 @@ class SemiSupervised(Objective):
 
     def predict(self, images: Tensor, blank: Tensor | None = None) -> Tensor:
         """Canonical logits of the kept network, corrected as its algorithm wants."""
-        nothing = None if blank is None else super().predict(blank)
+        nothing = None if blank is None else one_answer(super().predict(blank))
         return self.policy.predict(super().predict(images), nothing)
 
     def forward(self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Geometries = NONE) -> Losses:
         """Losses of the one learner."""
         answer = self.ask(self.model, images, {})
         pseudo = self.label(answer.outputs, clock, geometry)
-        losses = self.algorithm.loss(answer.outputs, self.space.targets(y), pseudo, clock)
-        return self.weigh(losses, clock)
+        return self.weigh(self.losses(self.algorithm, answer.outputs, y, pseudo, clock, geometry), clock)
 
     def ask(self, model: nn.Module, images: Images, where: Where, taught: Taught = "metatoken") -> Answer:
         """Show a network all views: with gradient those that are learned from, in one batch where no batch norm is."""
@@ -198,7 +199,7 @@ class SemiSupervised(Objective):
             if "weak" in images:
                 outputs["weak"] = self.space.logits(self.show(labeller, images["weak"], where.get("weak")).logits)
             if "blank" in images:
-                outputs["blank"] = self.space.logits(in_eval_mode(labeller, images["blank"]).logits)
+                outputs["blank"] = one_answer(self.space.logits(in_eval_mode(labeller, images["blank"]).logits))
         names = [name for name in images if name not in ("weak", "blank")]
         together = [names] if not batch_norms(model) else [[name] for name in names]  # batch norm would mix the views
         tokens = []
@@ -223,6 +224,21 @@ class SemiSupervised(Objective):
             return self.space.carry(values, *geometry[view], fill) if view in geometry else values
 
         return pseudo.carried(carry)
+
+    def losses(
+        self, algorithm: Algorithm, out: Outputs, y: Tensor, pseudo: PseudoLabels, clock: Clock, geometry: Geometries
+    ) -> Losses:
+        """What one learner pays, by its algorithm; labels are carried to the pixels of the labelled strong view."""
+        targets = self.space.targets(y)
+        if "labelled_strong" in geometry:
+            out = out._replace(strong_y=self.space.carry(targets, *geometry["labelled_strong"], UNKNOWN))
+        losses = algorithm.loss(out, targets, pseudo, clock)
+        if self.cost is not None:
+            losses["supervised"] = self.cost(out.labelled, targets)
+            if out.labelled_strong is not None:
+                strong = self.cost(out.labelled_strong, targets if out.strong_y is None else out.strong_y)
+                losses["supervised"] = (losses["supervised"] + strong) / 2
+        return losses
 
     def weigh(self, losses: Losses, clock: Clock, prefix: str = "") -> Losses:
         """Apply λ_u, and silence all but the supervised loss during the warm-up."""
@@ -291,12 +307,13 @@ class SpatioTemporal(SemiSupervised):
 
     def forward(self, images: Images, where: Where, y: Tensor, clock: Clock, geometry: Geometries = NONE) -> Losses:
         """Losses of both networks, and the distillation between them."""
-        targets = self.space.targets(y)
         teacher = self.ask(self.model, images, where, self.taught)
         pseudo = self.label(teacher.outputs, clock, geometry)
         student = self.ask(self.student, {k: v for k, v in images.items() if k != "weak"}, {})
-        losses = self.weigh(self.algorithm.loss(teacher.outputs, targets, pseudo, clock), clock, "teacher/")
-        losses |= self.weigh(self.student_algorithm.loss(student.outputs, targets, pseudo, clock), clock, "student/")
+        costs = self.losses(self.algorithm, teacher.outputs, y, pseudo, clock, geometry)
+        losses = self.weigh(costs, clock, "teacher/")
+        costs = self.losses(self.student_algorithm, student.outputs, y, pseudo, clock, geometry)
+        losses |= self.weigh(costs, clock, "student/")
         if self.distill_weight and clock.step >= self.warmup_steps:
             losses["student/distill"] = self.distill_weight * self.distill(student.token, teacher.token)
         return losses
@@ -354,6 +371,11 @@ def unrecorded(model: nn.Module, wanted: bool = True) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+
+
+def one_answer(blank: Tensor) -> Tensor:
+    """Logits of an image without content -> (1, *, K): pixels of nothing have one answer, their mean."""
+    return blank.mean(0, keepdim=True)
 
 
 def in_eval_mode(model: nn.Module, images: Tensor) -> Any:

@@ -12,6 +12,8 @@ from torch import Tensor
 from wherewhen.errors import UserError
 from wherewhen.loader import EvalBatches
 from wherewhen.semi import SpatioTemporal
+from wherewhen.semi.objectives import one_answer
+from wherewhen.tasks.dense import evaluation_of
 from wherewhen.tasks.elsewhere import Network
 from wherewhen.tasks.evaluation import Evaluation
 from wherewhen.tasks.task import LabelEfficient
@@ -38,7 +40,7 @@ def ask(task: LabelEfficient, batches: EvalBatches, network: Network, where: np.
     answer = student_of(task) if network == "student" else teacher_of(task)
     learned_unknown = task.teacher is not None and task.teacher.metadata_dropout > 0
     nothing = bool(np.isnan(where).all()) and not learned_unknown
-    evaluation = Evaluation(task.facts.label_kind, task.facts.classes)
+    evaluation = evaluation_of(task.facts, keep=True)
     told = torch.from_numpy(where.astype(np.float32)).split(batches.size)
     task.eval()
     for batch, there in zip(batches, told, strict=True):
@@ -73,7 +75,7 @@ def teacher_of(task: LabelEfficient) -> Answer:
 
     def answer(images: Tensor, where: Tensor | None) -> Tensor:
         blank = blank_of(task, images)
-        nothing = None if blank is None else objective.space.logits(objective.ema(blank).logits)
+        nothing = None if blank is None else one_answer(objective.space.logits(objective.ema(blank).logits))
         return objective.algorithm.predict(objective.space.logits(objective.ema(images, where).logits), nothing)
 
     return answer

@@ -42,8 +42,15 @@ def intervals(kind: LabelKind, decisions: Decisions, draws: int = DRAWS, seed: i
     if not decisions.support.any():
         return {}
     figures = one_label_figures(decisions) if kind == "one" else many_label_figures(decisions)
+    return intervals_of(figures, len(decisions.truth), draws, seed)
+
+
+def intervals_of(
+    figures: Callable[[Tensor], Figures], count: int, draws: int = DRAWS, seed: int = 0
+) -> dict[str, Interval]:
+    """Percentile intervals of the figures (R,) that weights (N, R) of `count` images give."""
     drawn: dict[str, list[Tensor]] = defaultdict(list)
-    for weights in resamples(len(decisions.truth), draws, seed):
+    for weights in resamples(count, draws, seed):
         for name, values in figures(weights).items():
             drawn[name].append(values)
     return {name: percentiles(torch.cat(values)) for name, values in drawn.items()}

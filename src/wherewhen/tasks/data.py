@@ -10,11 +10,12 @@ from torch import Tensor
 
 from wherewhen import label_sets, splits
 from wherewhen.errors import UserError
-from wherewhen.loader import PERMUTED, EvalBatches, PixelSource, Steps, TrainBatches, mix
+from wherewhen.loader import PERMUTED, EvalBatches, MaskSource, PixelSource, StepBatch, Steps, TrainBatches, mix
 from wherewhen.semi import UNKNOWN
 from wherewhen.store import PatchStore
 from wherewhen.tasks.elsewhere import permuted
-from wherewhen.tasks.facts import Facts, frequencies
+from wherewhen.tasks.facts import Facts, frequencies, shares
+from wherewhen.tasks.samples import Masked, Patches, Target, samples_of
 
 VERIFIED_BYTES = 2 << 30  # checksums of a store up to this size are always read before a run: a second or two
 
@@ -24,9 +25,13 @@ class StoreData(pl.LightningDataModule):
 
     Args:
         store: Folder that `wherewhen prepare` made.
+        target: What is learned: the label of a `patch`, the `mask` of its pixels, or the `change` between two images of
+            a place, whose bands a network is given one after the other. Split and place of a pair are those of its
+            first image, its time is the later one's.
         image_size: Pixels to which patches are resized; None keeps the store's.
-        labels_per_class: Label budget by count, or
-        label_share: by share of the training patches, in (0, 1], or
+        labels_per_class: Label budget by count; a mask counts for the class that most of its pixels have (classes that
+            are nowhere the commonest have no count), a pair for whether anything changed. Or
+        label_share: by share of the training patches of every such class, in (0, 1], or
         labelled_file: the labelled patches as a file names them (docs/label_sets.md). None of the three: every
             training label is used.
         labelled_batch: Labelled images a step, over all processes.
@@ -46,6 +51,7 @@ class StoreData(pl.LightningDataModule):
     def __init__(
         self,
         store: str,
+        target: Target = "patch",
         image_size: int | None = None,
         labels_per_class: int | None = None,
         label_share: float | None = None,
@@ -78,6 +84,7 @@ class StoreData(pl.LightningDataModule):
         ):
             if value < least:
                 raise UserError(f"{name} is {value}; it must be at least {least}")
+        self.target: Target = target
         self.path, self.image_size, self.seed = Path(store), image_size, seed
         self.labels_per_class, self.label_share, self.labelled_file = labels_per_class, label_share, labelled_file
         self.sizes = (labelled_batch, unlabelled_batch)
@@ -108,21 +115,38 @@ class StoreData(pl.LightningDataModule):
             UserError: The store has no labels, or the split or the label budget cannot be had.
         """
         self.opened = PatchStore.open(self.path)
-        if self.opened.label_kind not in ("one", "many"):
-            raise UserError(f"{self.path} has no labels, so nothing can be trained or tested on it")
-        self.labels = self.opened.labels()
-        self.ids = self.opened.table["id"].to_numpy(dtype=str)
+        self.ids = self.samples.ids
         self.train_rows, self.val_rows, self.test_rows = self._parts()
         self.labelled = self._budget() if len(self.train_rows) else np.empty(0, dtype=np.int64)
 
-    def train_dataloader(self) -> Steps:
+    @property
+    def opened(self) -> PatchStore:
+        """The store; it may be replaced by one of the same patches."""
+        return self.samples.store
+
+    @opened.setter
+    def opened(self, store: PatchStore) -> None:
+        self.samples = samples_of(store, self.target)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels of all patches, (N,) or (N, K).
+
+        Raises:
+            UserError: What is learned is no label of a patch.
+        """
+        if not isinstance(self.samples, Patches):
+            raise UserError(f"this is about labels of patches, but data.target is {self.target}; use a run with patch")
+        return self.samples.labels
+
+    def train_dataloader(self) -> Steps[StepBatch]:
         """Endless batches, from the trainer's step on."""
         trainer = self._trainer()
         batches = TrainBatches(
             self._pixels(self.train_rows),
             self.where(self._permuted() if self.permute_where else self.train_rows),
             self.labelled,
-            self.labels[self.train_rows[self.labelled]],
+            self._labels(self.train_rows[self.labelled]),
             (self.sizes[0], self.sizes[1] if trainer.lightning_module.needs_unlabelled else 0),
             self.seed,
             trainer.global_rank,
@@ -133,7 +157,8 @@ class StoreData(pl.LightningDataModule):
 
     def hidden(self, step: int) -> Tensor:
         """Labels of this process's unlabelled patches of a step, for people who watch; training never asks."""
-        return torch.from_numpy(self.labels[self.train_rows[self._batches.unlabelled(step)]].astype(np.int64))
+        labels = self._labels(self.train_rows[self._batches.unlabelled(step)])
+        return labels[torch.arange(len(labels))] if isinstance(labels, MaskSource) else torch.from_numpy(labels).long()
 
     def val_dataloader(self) -> EvalBatches:
         """The held-out part of the training split, or the store's own validation split."""
@@ -153,7 +178,7 @@ class StoreData(pl.LightningDataModule):
 
     def where(self, rows: np.ndarray) -> np.ndarray:
         """Rows (N,) of the table -> (N, 3) latitude, longitude in degrees, fraction of the year; NaN where unknown."""
-        where: np.ndarray = np.column_stack((self.opened.place(), self.opened.day()))[rows]
+        where: np.ndarray = np.column_stack((self.samples.place(), self.samples.day()))[rows]
         return where
 
     @property
@@ -175,14 +200,14 @@ class StoreData(pl.LightningDataModule):
     def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if self.block_km is not None:
             train, test = splits.spatial_blocks(
-                self.opened.place(), self.test_share, self.block_km, self.gap_km, self.seed
+                self.samples.place(), self.test_share, self.block_km, self.gap_km, self.seed
             )
             val = np.zeros_like(train)
         else:
-            name = self.opened.table["split"].to_numpy(dtype=object)
+            name = self.samples.split
             train, val, test = name == "train", name == "val", name == "test"
             if self.test_region is not None:
-                inside = splits.region(self.opened.place(), self.test_region)
+                inside = splits.region(self.samples.place(), self.test_region)
                 train, val, test = train & ~inside, val & ~inside, inside
         if self.validation and not val.any():
             rows = np.flatnonzero(train)
@@ -193,16 +218,30 @@ class StoreData(pl.LightningDataModule):
         return np.flatnonzero(train), np.flatnonzero(val), np.flatnonzero(test)
 
     def _budget(self) -> np.ndarray:
+        labels, ids = self.samples.strata(self.train_rows), list(self.ids[self.train_rows])
+        dense = isinstance(self.samples, Masked)
         if self.labelled_file is not None:
-            return label_sets.labelled_among(Path(self.labelled_file), self.opened, self.train_rows, self.val_rows)
-        labels, ids = self.labels[self.train_rows], list(self.ids[self.train_rows])
+            if self.target == "change":
+                raise UserError("labelled_file names patches, and change is learned from pairs; use label_share")
+            known = self._known_masks if dense else None
+            return label_sets.labelled_among(
+                Path(self.labelled_file), self.opened, self.train_rows, self.val_rows, known
+            )
         if self.labels_per_class is not None:
             if labels.ndim == 2:
                 raise UserError("labels_per_class needs one label a patch; use label_share for many labels")
-            return splits.per_class(labels, ids, self.opened.classes, self.labels_per_class, self.seed)
+            classes = np.array(self.samples.classes)
+            if dense:
+                classes, labels = among_commonest(classes, labels)
+            return splits.per_class(labels, ids, list(classes), self.labels_per_class, self.seed)
         if self.label_share is not None:
             return splits.stratified(labels, ids, self.label_share, self.seed)
         return np.flatnonzero((labels != UNKNOWN).reshape(len(labels), -1).any(1))
+
+    def _known_masks(self, rows: np.ndarray) -> np.ndarray:
+        """Whether any pixel's class is known, (n,)."""
+        known: np.ndarray = self.samples.strata(rows) != UNKNOWN
+        return known
 
     def _is_read_at_once(self) -> bool:
         """Whether the store is small, or goes into memory: then its checksums cost little beside."""
@@ -216,22 +255,35 @@ class StoreData(pl.LightningDataModule):
         size = self.image_size or self.opened.shape[-1]
         return Facts(
             self.opened.bands,
-            self.opened.classes,
-            "many" if self.opened.label_kind == "many" else "one",
+            self.samples.classes,
+            self.samples.kind,
             size,
             tuple(self.opened.mean.tolist()),
             tuple(self.opened.std.tolist()),
             known=tuple(part for part, gone in missing.items() if not gone.any()),
             partly=tuple(part for part, gone in missing.items() if gone.any() and not gone.all()),
-            labelled=frequencies(self.labels[self.train_rows[self.labelled]], len(self.opened.classes)),
+            labelled=self._frequencies(self.train_rows[self.labelled]),
         )
 
+    def _frequencies(self, rows: np.ndarray) -> tuple[float, ...]:
+        """How often each class is met in labelled samples, or in their pixels."""
+        if isinstance(self.samples, Masked):
+            return shares(self.samples.counts(rows).sum(0))
+        return frequencies(self.labels[rows], len(self.opened.classes))
+
+    def _labels(self, rows: np.ndarray) -> np.ndarray | MaskSource:
+        """What is learned of some samples."""
+        if isinstance(self.samples, Masked):
+            return MaskSource(self.samples, rows, self.facts.image_size, self.cache_bytes)
+        labels: np.ndarray = self.labels[rows]
+        return labels
+
     def _evaluation(self, rows: np.ndarray) -> EvalBatches:
-        return EvalBatches(self._pixels(rows), self.labels[rows], self.eval_batch)
+        return EvalBatches(self._pixels(rows), self._labels(rows), self.eval_batch)
 
     def _pixels(self, rows: np.ndarray) -> PixelSource:
         device = self._trainer().strategy.root_device
-        return PixelSource(self.opened, rows, self.facts.image_size, self.cache_bytes, device)
+        return PixelSource(self.samples, rows, self.facts.image_size, self.cache_bytes, device)
 
     def _permuted(self) -> np.ndarray:
         """Training rows, each in the place of another: one round through all of them in random order."""
@@ -241,3 +293,9 @@ class StoreData(pl.LightningDataModule):
         if self.trainer is None:
             raise RuntimeError("training batches depend on the trainer's step; use this through a Trainer")
         return self.trainer
+
+
+def among_commonest(classes: np.ndarray, commonest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The classes (K,) that are the commonest of some sample, and which of them is a sample's, (N,); −1 unknown."""
+    there = np.unique(commonest[commonest != UNKNOWN])
+    return classes[there], np.where(commonest == UNKNOWN, UNKNOWN, np.searchsorted(there, commonest))

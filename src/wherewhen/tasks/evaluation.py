@@ -25,7 +25,7 @@ from wherewhen.tasks.bootstrap import intervals
 from wherewhen.tasks.facts import LabelKind
 from wherewhen.tasks.metrics import Decisions, class_table, metrics
 
-HEADLINE: dict[LabelKind, str] = {"one": "accuracy", "many": "map_macro"}
+HEADLINE: dict[LabelKind, str] = {"one": "accuracy", "many": "map_macro", "mask": "miou", "change": "f1"}
 
 
 @dataclass
@@ -89,9 +89,13 @@ class Evaluation:
         table = class_table(self.decisions(), list(self.classes))
         write_text(folder / "test_classes.csv", table.to_csv(float_format="%.4f", lineterminator="\n"))
         if self.kind == "one":
-            counts = zip(self.classes, self.confusion().tolist(), strict=True)
-            write_text(folder / "confusion.csv", as_csv([("", *self.classes), *((name, *row) for name, row in counts)]))
+            self.write_confusion(folder)
         return report
+
+    def write_confusion(self, folder: Path) -> None:
+        """Write `confusion.csv`."""
+        counts = zip(self.classes, self.confusion().tolist(), strict=True)
+        write_text(folder / "confusion.csv", as_csv([("", *self.classes), *((name, *row) for name, row in counts)]))
 
     def _predictions(self, ids: Sequence[str]) -> str:
         p, y = self.all()

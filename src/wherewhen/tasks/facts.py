@@ -12,7 +12,7 @@ from wherewhen.errors import UserError
 from wherewhen.scale import Scale, check_bands
 from wherewhen.semi import UNKNOWN
 
-LabelKind = Literal["one", "many"]
+LabelKind = Literal["one", "many", "mask", "change"]
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,31 @@ class Facts:
     partly: tuple[str, ...]  # known of some
     labelled: tuple[float, ...]  # how often each class is met in the labelled patches; see `frequencies`
 
+    @property
+    def dense(self) -> bool:
+        """Whether every pixel has a label."""
+        return self.label_kind in ("mask", "change")
+
+    @property
+    def dates(self) -> int:
+        """Images of a sample: their bands lie one after the other, (N, dates · C, H, W)."""
+        return 2 if self.label_kind == "change" else 1
+
     def scale(self) -> Scale:
         """Stored numbers -> network input."""
-        return Scale.of(self.bands, np.array(self.mean), np.array(self.std))
+        return Scale.of(self.bands * self.dates, np.array(self.mean * self.dates), np.array(self.std * self.dates))
 
     def found(self) -> dict[str, Tensor]:
         """What an algorithm may ask for by argument name: distributions of outcomes, (K,) or many labels (C, 2).
 
         `prior` is that of the labelled patches, `uniform` says nothing, `goal` is what predictions are aligned with:
-        the uniform one for one label, the labelled one for many.
+        the uniform one for one label, the labelled one for many and for pixels, whose classes are never balanced.
         """
         prior = torch.tensor(self.labelled, device="cpu")  # also where networks are built on the meta device
         if self.label_kind == "many":
             prior = torch.stack((1 - prior, prior), dim=-1)
         uniform = torch.full_like(prior, 1 / prior.shape[-1])
-        return {"prior": prior, "uniform": uniform, "goal": prior if self.label_kind == "many" else uniform}
+        return {"prior": prior, "uniform": uniform, "goal": uniform if self.label_kind == "one" else prior}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -87,5 +97,10 @@ def frequencies(labels: np.ndarray, classes: int) -> tuple[float, ...]:
     if labels.ndim == 2:
         present, known = (labels == 1).sum(0), (labels != UNKNOWN).sum(0)
         return tuple(((present + 0.5) / (known + 1)).tolist())
-    count = np.bincount(labels[labels != UNKNOWN], minlength=classes)
+    return shares(np.bincount(labels[labels != UNKNOWN], minlength=classes))
+
+
+def shares(count: np.ndarray) -> tuple[float, ...]:
+    """Labels of each class (C,) -> the share of each, with half a label added to every one."""
+    classes = len(count)
     return tuple(((count + 0.5) / (count.sum() + 0.5 * classes)).tolist())

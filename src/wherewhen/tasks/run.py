@@ -258,15 +258,16 @@ class Journal(pl.Callback):
 
     def _flush(self, trainer: pl.Trainer) -> None:
         count = trainer.global_step % self.every or self.every
-        self._write(trainer, {f"train/{name}": total.item() / count for name, total in self.sums.items()})
+        self.write(trainer, {f"train/{name}": total.item() / count for name, total in self.sums.items()})
         self.sums = {}
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Write the validation's figures."""
         if trainer.state.fn == "fit":
-            self._write(trainer, {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith("val/")})
+            self.write(trainer, {k: v.item() for k, v in trainer.callback_metrics.items() if k.startswith("val/")})
 
-    def _write(self, trainer: pl.Trainer, figures: Mapping[str, float]) -> None:
+    def write(self, trainer: pl.Trainer, figures: Mapping[str, float]) -> None:
+        """Append figures of this step, by name."""
         self.latest |= figures
         if not trainer.is_global_zero:
             return

@@ -1,69 +1,42 @@
 """The Lightning module: an objective, its pictures, its optimiser and its metrics."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Literal
 
-import lightning.pytorch as pl
 import torch
 from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
-from wherewhen.encoders import Learner, MetadataEncoder, feature_width
-from wherewhen.encoders.metadata import PARTS, Encoding, Part
+from wherewhen.build import Spec, without
 from wherewhen.errors import UserError
 from wherewhen.loader import LABELLED, NOISE, START, UNLABELLED, VIEWS, EvalBatch, Patches, StepBatch, mix
-from wherewhen.semi import Algorithm, Average, Clock, MultiLabel, SemiSupervised, SingleLabel, SpatioTemporal
-from wherewhen.semi.objectives import Distance, Geometry, Labeller, Objective, Supervised, Taught
-from wherewhen.tasks.build import Spec, build
-from wherewhen.tasks.evaluation import Evaluation
+from wherewhen.semi import Clock, DenseLoss
+from wherewhen.semi.objectives import Geometry, Labeller
+from wherewhen.tasks.dense import evaluation_of
 from wherewhen.tasks.facts import Facts
-from wherewhen.views import Draws, Views, is_rgb
+from wherewhen.tasks.guard import GuardedModule
+from wherewhen.tasks.networks import Design, Teacher
+from wherewhen.views import Draws, Views, is_rgb, resample
+
+__all__ = ["LabelEfficient", "Teacher", "saved"]
 
 COSINE = 7 / 16  # FixMatch's schedule: the learning rate ends at cos(7π/16), a fifth of its start
 
 
-@dataclass
-class Teacher:
-    """A teacher that knows where and when (ST-SSL); without one, a learner labels for itself.
-
-    Args:
-        metadata: What it knows: place, time or both; None takes what is known of every training patch.
-        metadata_dropout: Share of training samples whose place or time is hidden from it.
-        encoding: Of the metadata: "raw" as published, "cyclic", "fourier" or "spherical" (`MetadataEncoder`).
-        fusion: "early" gives the encoder a metatoken; "late" adds the encoded metadata to the image's embedding
-            before the head. There is no metatoken then, so nothing is distilled from it.
-        one_network: Teacher and student share all weights; it is asked with and without place and time.
-        distill_weight: λ_D; 0 switches the distillation off, and the student has no token then.
-        distill_from: What the student's token follows: the teacher's "metatoken", or its "class_token".
-        distance: Between the tokens of teacher and student.
-        stop_gradient: Keep the distillation from moving the teacher.
-    """
-
-    metadata: list[Part] | None = None
-    metadata_dropout: float = 0.0
-    encoding: Encoding = "raw"
-    fusion: Literal["early", "late"] = "early"
-    one_network: bool = False
-    distill_weight: float = 1.0
-    distill_from: Taught = "metatoken"
-    distance: Distance = "mse"
-    stop_gradient: bool = True
-
-    @property
-    def distills(self) -> bool:
-        """Whether the student has a token that follows one of the teacher's."""
-        return self.distill_weight > 0 and (self.fusion == "early" or self.distill_from == "class_token")
-
-
-class LabelEfficient(pl.LightningModule):
+class LabelEfficient(GuardedModule):
     """A model trained with few labels, that needs the image alone.
 
     Args:
         encoder: `name` and arguments, e.g. {name: ViT, patch_size: 2}; `channels` and `image_size` come from the data.
         algorithm: `name` and arguments of what to do with unlabelled images; None trains on the labelled ones only.
         teacher: Makes it ST-SSL; needs an algorithm.
+        decoder: `name` and arguments of what makes labels of pixels from feature maps; None is a `UNet`.
+        freeze_encoder: Keep the encoder as its weights are, in eval mode; decoder and head learn alone.
+        dense_loss: Of labelled pixels: "cross_entropy", "focal", "dice", or one of the first two "+dice". Pseudo-labels
+            cost what their algorithm says.
+        positive_weight: Of changed pixels in the cross-entropy or focal loss of labelled ones; others weigh 1.
         unlabelled_weight: λ_u.
         warmup_steps: Before this step only supervised losses count.
         labels_from: Who makes pseudo-labels: the network in training ("model") or its average ("ema"); None leaves it
@@ -98,6 +71,10 @@ class LabelEfficient(pl.LightningModule):
         operations: int = 3,
         cutout: float = 0.5,
         micro_batch: int | None = None,
+        decoder: Spec | None = None,
+        freeze_encoder: bool = False,
+        dense_loss: DenseLoss = "cross_entropy",
+        positive_weight: float = 1.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -114,6 +91,9 @@ class LabelEfficient(pl.LightningModule):
         self.lr_warmup_steps, self.schedule, self.seed = lr_warmup_steps, schedule, seed
         self.crop_ratio, self.operations, self.cutout = crop_ratio, operations, cutout
         self.micro_batch = micro_batch
+        self.decoder_spec, self.freeze_encoder = decoder, freeze_encoder
+        self.dense_loss: DenseLoss = dense_loss
+        self.positive_weight = positive_weight
         self.facts: Facts | None = None
 
     @property
@@ -142,77 +122,24 @@ class LabelEfficient(pl.LightningModule):
         """
         self.facts = facts
         self.scale = facts.scale()
-        self.views = Views(
-            self.crop_ratio, self.operations, self.cutout, colour=is_rgb([band.name for band in facts.bands])
+        rgb = facts.dates == 1 and is_rgb([band.name for band in facts.bands])
+        self.views = Views(self.crop_ratio, self.operations, self.cutout, colour=rgb)
+        design = Design(
+            self.encoder_spec,
+            self.decoder_spec,
+            self.algorithm_spec,
+            self.teacher,
+            self.freeze_encoder,
+            self.dense_loss,
+            self.positive_weight,
+            self.unlabelled_weight,
+            self.warmup_steps,
+            self.labels_from,
+            self.ema_momentum,
         )
         torch.manual_seed(mix(self.seed, START))
-        self.objective = self._objective(facts)
+        self.objective = design.objective(facts)
         self.objective.micro_batch = self.micro_batch
-
-    def _objective(self, facts: Facts) -> Objective:
-        space = SingleLabel() if facts.label_kind == "one" else MultiLabel()
-        if self.algorithm_spec is None:
-            model = self._learner(facts)
-            return Supervised(model, Average(model, self.ema_momentum), space)
-        algorithm = build(self.algorithm_spec, Algorithm, "wherewhen.semi", **facts.found())
-        if self.teacher is None:
-            model = self._learner(facts)
-            average = Average(model, self.ema_momentum)
-            return SemiSupervised(
-                model, average, algorithm, space, self.unlabelled_weight, self.warmup_steps, self.labels_from
-            )
-        distills, one = self.teacher.distills, self.teacher.one_network
-        model = self._learner(
-            facts, self._metadata(facts), distill=distills and one, late=self.teacher.fusion == "late"
-        )
-        return SpatioTemporal(
-            model,
-            model if one else self._learner(facts, distill=distills),
-            Average(model, self.ema_momentum),
-            algorithm,
-            space,
-            self.unlabelled_weight,
-            self.teacher.distill_weight if distills else 0.0,
-            self.warmup_steps,
-            self.teacher.distance,
-            self.teacher.stop_gradient,
-            self.teacher.distill_from,
-            self.labels_from,
-        )
-
-    def _learner(
-        self,
-        facts: Facts,
-        metadata: Callable[[int], MetadataEncoder] | None = None,
-        distill: bool = False,
-        late: bool = False,
-    ) -> Learner:
-        channels = len(facts.bands)
-        encoder = build(
-            self.encoder_spec, nn.Module, "wherewhen.encoders", channels=channels, image_size=facts.image_size
-        )
-        width = feature_width(encoder, channels, facts.image_size)
-        known = metadata(width) if metadata else None
-        return Learner(encoder, width, len(facts.classes), known, distill, late)
-
-    def _metadata(self, facts: Facts) -> Callable[[int], MetadataEncoder]:
-        assert self.teacher is not None
-        use = self.teacher.metadata or [p for p in PARTS if p in facts.known]
-        if not use:
-            raise UserError(
-                "a teacher needs place or time, and the store knows neither of every training patch; add them "
-                "to the store, set metadata_dropout above 0 and name them, or train without a teacher"
-            )
-        for part in use:
-            if part not in (*facts.known, *facts.partly):
-                raise UserError(f"the store knows the {part} of no training patch; leave {part} out of metadata")
-            if part in facts.partly and not self.teacher.metadata_dropout:
-                raise UserError(
-                    f"the {part} of some training patches is unknown; set metadata_dropout (0.1, say) so that "
-                    f"the teacher learns what unknown means, or leave {part} out of metadata"
-                )
-        dropout, encoding = self.teacher.metadata_dropout, self.teacher.encoding
-        return lambda width: MetadataEncoder(width, use, dropout, encoding)
 
     # -- training -------------------------------------------------------------------------------
 
@@ -229,10 +156,19 @@ class LabelEfficient(pl.LightningModule):
         return {"loss": total, **shown}
 
     def pictures(self, batch: StepBatch) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor, dict[str, Geometry]]:
-        """The views that the objective asks for, ready for its networks, with place, time and labels."""
-        wanted = self.objective.views
+        """The views that the objective asks for, ready for its networks, with place, time and labels.
+
+        Labels of pixels lie on the weak view's pixels; a strong view then has the weak one's crop and flips, and the
+        geometry says where each of its pixels lies on the weak view.
+        """
+        assert self.facts is not None
+        wanted, dense = self.objective.views, self.facts.dense
+        label = batch.labelled.label
+        if label is None:
+            raise RuntimeError("labelled patches came without labels")
         images: dict[str, Tensor] = {}
         where: dict[str, Tensor] = {}
+        geometry: dict[str, Geometry] = {}
         for stream, patches, weak, strong in (
             (LABELLED, batch.labelled, "labelled", "labelled_strong"),
             (UNLABELLED, batch.unlabelled, "weak", "strong"),
@@ -240,15 +176,26 @@ class LabelEfficient(pl.LightningModule):
             if patches is None:
                 continue
             unit, draws = self.scale.unit(patches.pixels), self._draws(batch.step, stream, patches)
-            for name, make in ((weak, self.views.weak), (strong, self.views.strong)):
-                if name in wanted:
-                    images[name] = self.scale(make(unit, draws).pixels)
-                    where[name] = patches.where
+            if weak in wanted:
+                view = self.views.weak(unit, draws)
+                images[weak], where[weak] = self.scale(view.pixels), patches.where
+                if dense and stream == LABELLED:
+                    label = resample(label, view.grid)
+            if strong in wanted:
+                twin = self.views.strong(unit, draws, inherit=dense)
+                images[strong], where[strong] = self.scale(twin.pixels), patches.where
+                if dense:
+                    geometry[strong] = Geometry(twin.relative, twin.valid)
         if "blank" in wanted:
             images["blank"] = self.blank(images["labelled"])
-        if batch.labelled.label is None:
-            raise RuntimeError("labelled patches came without labels")
-        return images, where, batch.labelled.label, {}
+        return images, where, label, geometry
+
+    def as_weak_shows(self, label: Tensor, batch: StepBatch) -> Tensor:
+        """Labels of the unlabelled patches of a step, for people who watch, on the pixels of their weak views."""
+        if label.ndim < 3 or batch.unlabelled is None:
+            return label
+        draws = self._draws(batch.step, UNLABELLED, batch.unlabelled)
+        return resample(label, self.views.weak(self.scale.unit(batch.unlabelled.pixels), draws).grid)
 
     def _draws(self, step: int, stream: int, patches: Patches) -> Draws:
         """This process's slots of the global batch's draws."""
@@ -262,16 +209,9 @@ class LabelEfficient(pl.LightningModule):
         white: Tensor = self.scale(torch.ones_like(like[:1]))
         return white
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Look whether the step is any good: one whose gradients are not finite must change nothing."""
-        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        self.good = torch.stack(torch._foreach_norm(gradients)).sum().isfinite()
-        optimizer.found_inf = (~self.good).float()  # type: ignore[attr-defined]  # the fused step reads it on the device
-
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then let statistics and averages follow, once."""
-        super().optimizer_step(*args, **kwargs)
-        self.objective.after_step(self.good)
+    def after_step(self, good: Tensor) -> None:
+        """Let statistics and averages follow, once."""
+        self.objective.after_step(good)
 
     def configure_optimizers(self) -> Any:
         """Fused AdamW over the learners, with the schedule; averages are in no group."""
@@ -296,7 +236,7 @@ class LabelEfficient(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Start afresh."""
         assert self.facts is not None
-        self.evaluation = Evaluation(self.facts.label_kind, self.facts.classes)
+        self.evaluation = evaluation_of(self.facts, keep=bool(self.trainer.testing))
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -322,6 +262,7 @@ class LabelEfficient(pl.LightningModule):
             "encoder": dict(self.encoder_spec),
             "algorithm": None if self.algorithm_spec is None else dict(self.algorithm_spec),
             "teacher": None if self.teacher is None else asdict(self.teacher),
+            "decoder": None if self.decoder_spec is None else dict(self.decoder_spec),
             "split": self.trainer.datamodule.split,  # type: ignore[attr-defined]
         }
 
@@ -342,9 +283,11 @@ class LabelEfficient(pl.LightningModule):
                     f"the model was trained with {name} {value}, but is to be tested with {split[name]}: training "
                     f"patches would be among the test's; give the same settings (the run's config.yaml has them)"
                 )
-        self.encoder_spec = {k: v for k, v in kept["encoder"].items() if k != "weights"}  # they are in the checkpoint
+        self.encoder_spec = without(kept["encoder"], "weights")  # they are in the checkpoint
         self.algorithm_spec = kept["algorithm"]
         self.teacher = None if kept["teacher"] is None else Teacher(**kept["teacher"])
+        self.decoder_spec = kept.get("decoder")
+        self.dense_loss, self.positive_weight = "cross_entropy", 1.0  # nothing is trained
         self.build(Facts.from_dict(kept["facts"]))
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:

@@ -27,7 +27,8 @@ class Watch(pl.Callback):
         objective: Any = module.objective
         if getattr(objective, "believed", None) is not None:
             hidden = trainer.datamodule.hidden(batch.step).to(module.device)  # type: ignore[attr-defined]
-            outputs |= quality(objective.believed, objective.space.targets(hidden))
+            shown = module.as_weak_shows(hidden, batch)  # type: ignore[operator]
+            outputs |= quality(objective.believed, objective.space.targets(shown))
 
 
 def quality(pseudo: PseudoLabels, truth: Tensor) -> dict[str, Tensor]:
