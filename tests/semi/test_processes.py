@@ -51,7 +51,7 @@ def all_of(case: Case, rank: int | None) -> Record:
         clock, y = Clock(step, STEPS), share(labels(case.kind, step, LABELLED), rank)
         whole = outputs(case.kind, step, labelled=LABELLED, unlabelled=UNLABELLED)
         scale = weight if case.kind == "many" else weight[:, 0]
-        out = Outputs(**{view: share(z, rank) * scale for view, z in whole._asdict().items() if z is not None})
+        out = Outputs(**{view: share(z, rank) * scale for view, z in whole._asdict().items()})
         losses = algorithm.loss(out, y, algorithm.label(out, clock), clock)
         torch.stack([*losses.values()]).sum().backward()
         record["losses"].append({name: value.item() for name, value in losses.items()})

@@ -48,10 +48,36 @@ def test_every_pretraining_runs_two_steps_at_toy_size(path: Path, store: Path, t
 @pytest.mark.parametrize("path", DOWNSTREAM, ids=lambda p: p.stem)
 def test_every_task_runs_two_steps_at_toy_size(path: Path, store: Path, tmp_path: Path) -> None:
     config = read(path)
-    config["data"] |= {"store": str(store), "labelled_batch": 4}
+    config["model"]["encoder"].pop("weights", None)
+    config["data"] |= {"store": str(store), "labelled_batch": 4, "unlabelled_batch": 4}
     config["data"] |= {"label_share": 0.5} if "label_share" in config["data"] else {"labels_per_class": 1}
     config["trainer"] |= TOY
     config["trainer"].pop("val_check_interval")
     toy = write_config(tmp_path / "toy.yaml", config | {"log_every": 1})
     assert main(["fit", "--config", str(toy), "--run", str(tmp_path / "run")]) == 0
     assert "2,train/loss," in (tmp_path / "run" / "metrics.csv").read_text(encoding="utf-8")
+
+
+VIT = {"name": "ViT", "patch_size": 8, "width": 16, "depth": 1, "heads": 2, "stem": "convolutions", "statistics": True}
+
+
+@pytest.mark.parametrize("method", ["moco_v2", "saco"])
+def test_a_vit_goes_from_pretraining_to_a_student(method: str, store: Path, tmp_path: Path) -> None:
+    pretrain = read(ROOT / "pretrain" / f"{method}.yaml")
+    pretrain["model"] |= {"encoder": VIT, "queue": 16}
+    pretrain["data"] |= {"store": str(store), "batch_size": 4}
+    pretrain["trainer"] |= TOY
+    first = write_config(tmp_path / "first.yaml", pretrain)
+    assert main(["pretrain", "--config", str(first), "--run", str(tmp_path / "encoder")]) == 0
+
+    fit = read(ROOT / "downstream" / "stssl.yaml")
+    weights = {"weights": str(tmp_path / "encoder" / "encoder.safetensors")}
+    grouped = {"name": "Grouped", "encoder": VIT, "texture": "bands"}
+    fit["model"]["encoder"] = (grouped if method == "saco" else VIT) | weights
+    fit["data"] |= {"store": str(store), "labels_per_class": 1, "labelled_batch": 4, "unlabelled_batch": 4}
+    fit["trainer"] |= TOY
+    fit["trainer"].pop("val_check_interval")
+    then = write_config(tmp_path / "then.yaml", fit)
+    assert main(["fit", "--config", str(then), "--run", str(tmp_path / "student")]) == 0
+    assert main(["test", "--config", str(then), "--run", str(tmp_path / "student")]) == 0
+    assert (tmp_path / "student" / "test.json").is_file()

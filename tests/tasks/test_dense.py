@@ -201,6 +201,23 @@ def test_a_teacher_and_every_algorithm_train_on_pixels(tmp_path: Path, algorithm
     assert "nan" not in rows
 
 
+@pytest.mark.parametrize("algorithm", ["FixMatch", "DeFixMatch"])
+def test_labelled_pixels_may_cost_something_else(tmp_path: Path, algorithm: str) -> None:
+    """All else costs what the algorithm says."""
+    store = masked_store(tmp_path / "store").path
+    settings = dense_settings(store, algorithm={"name": algorithm, "threshold": 0.0}, dense_loss="focal+dice")
+    cli = begun(tmp_path, settings)
+    images, where, y, geometry = cli.model.pictures(cli.datamodule.train_dataloader().batches(5))
+    costs = []
+    for cost in (cli.model.objective.cost, None):
+        cli.model.objective.cost = cost
+        torch.manual_seed(0)  # of drop path
+        costs.append(cli.model.objective(images, where, y, Clock(5, 9), geometry))
+    for name, ours in costs[0].items():
+        assert torch.equal(ours, costs[1][name]) == ("supervised" not in name), name
+    assert {"teacher/supervised", "student/supervised", "student/unlabelled"} <= costs[0].keys()
+
+
 def test_a_sure_teacher_labels_what_is_there(tmp_path: Path) -> None:
     store = masked_store(tmp_path / "store").path
     config = learning(store, algorithm={"name": "FixMatch", "threshold": 0.5})

@@ -37,7 +37,7 @@ def patches(task: LabelEfficient, count: int) -> Patches:
     assert task.facts is not None
     size = task.facts.image_size
     pixels = torch.zeros(count, task.facts.dates * len(task.facts.bands), size, size, device=task.device)
-    shape = (count, size, size) if task.facts.dense else (count,)
+    shape: tuple[int, ...] = (count, size, size) if task.facts.dense else (count,)
     if task.facts.label_kind == "many":
         shape = (count, len(task.facts.classes))
     labels = torch.zeros(shape, dtype=torch.long, device=task.device)

@@ -43,7 +43,6 @@ class Outputs(NamedTuple):
     weak: Tensor | None = None  # (U, *, K), no gradient; a student sees no weak view
     labelled_strong: Tensor | None = None  # (L, *, K), if the algorithm's views ask for it
     blank: Tensor | None = None  # (1, *, K) answer to an image without content, likewise
-    strong_y: Tensor | None = None  # (L, *) labels on the pixels of the labelled strong view, if they lie elsewhere
 
     def need(self, view: str) -> Tensor:
         """The logits of a view, in float32; pseudo-labels made in half precision are others.

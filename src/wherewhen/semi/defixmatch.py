@@ -8,6 +8,7 @@ from torch import Tensor
 
 from wherewhen.semi.algorithm import Carry, Clock, Losses, Outputs, PseudoLabels, supervised, unlabelled
 from wherewhen.semi.fixmatch import FixMatch
+from wherewhen.semi.spaces import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -15,10 +16,12 @@ class DebiasedLabels(PseudoLabels):
     """And what FixMatch would have believed of the labelled samples."""
 
     labelled: PseudoLabels
+    carry: Carry | None = None  # brings labels, too, to the pixels of the labelled images' strong view
 
     def carried(self, carry: Carry, view: str = "strong") -> Self:
         """Both on the pixels of their strong views."""
-        return replace(super().carried(carry, view), labelled=self.labelled.carried(carry, "labelled_strong"))
+        labelled = self.labelled.carried(carry, "labelled_strong")
+        return replace(super().carried(carry, view), labelled=labelled, carry=carry)
 
 
 class DeFixMatch(FixMatch):
@@ -39,7 +42,7 @@ class DeFixMatch(FixMatch):
     def loss(self, out: Outputs, y: Tensor, pseudo: Any, clock: Clock) -> Losses:
         """The supervised loss is the mean over the weak and the strong view of the labelled images."""
         strong = out.need("labelled_strong")
-        strong_y = y if out.strong_y is None else out.strong_y
+        strong_y = y if pseudo.carry is None else pseudo.carry("labelled_strong", y, UNKNOWN)
         return {
             "supervised": (supervised(out.labelled, y) + supervised(strong, strong_y)) / 2,
             "unlabelled": unlabelled(out.need("strong"), pseudo) - unlabelled(strong, pseudo.labelled),

@@ -228,16 +228,14 @@ class SemiSupervised(Objective):
     def losses(
         self, algorithm: Algorithm, out: Outputs, y: Tensor, pseudo: PseudoLabels, clock: Clock, geometry: Geometries
     ) -> Losses:
-        """What one learner pays, by its algorithm; labels are carried to the pixels of the labelled strong view."""
+        """What one learner pays: by its algorithm, or for labelled pixels by `cost`."""
         targets = self.space.targets(y)
-        if "labelled_strong" in geometry:
-            out = out._replace(strong_y=self.space.carry(targets, *geometry["labelled_strong"], UNKNOWN))
         losses = algorithm.loss(out, targets, pseudo, clock)
         if self.cost is not None:
             losses["supervised"] = self.cost(out.labelled, targets)
             if out.labelled_strong is not None:
-                strong = self.cost(out.labelled_strong, targets if out.strong_y is None else out.strong_y)
-                losses["supervised"] = (losses["supervised"] + strong) / 2
+                there = self.space.carry(targets, *geometry["labelled_strong"], UNKNOWN)
+                losses["supervised"] = (losses["supervised"] + self.cost(out.labelled_strong, there)) / 2
         return losses
 
     def weigh(self, losses: Losses, clock: Clock, prefix: str = "") -> Losses:

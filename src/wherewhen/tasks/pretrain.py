@@ -100,6 +100,9 @@ class Pretraining(GuardedModule):
             scale = Scale.of(store.bands, store.mean, store.std)
             self.build(store.bands, scale, data.image_size, len(data.places))
             self.contrast.check(data.batch_size)
+            # equal on all processes by themselves: 25 MB of queue need not be sent round at every step
+            own = [f"contrast.{name}" for name, _ in self.contrast.named_buffers() if not name.startswith("query.")]
+            self._ddp_params_and_buffers_to_ignore = own
 
     def build(self, bands: tuple[Band, ...], scale: Scale, image_size: int, places: int) -> None:
         """Build the networks and the views.
