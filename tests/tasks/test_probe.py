@@ -52,7 +52,8 @@ def test_a_probe_asks_the_test_patches_and_knows_the_training_ones(tmp_path: Pat
         return by_class[whole[start : cheat.seen]]  # type: ignore[attr-defined]
 
     cheat.seen = 0  # type: ignore[attr-defined]
-    assert probe.of(cheat, batch=7) == {"knn": 100.0, "linear": 100.0}
+    assert probe.of(cheat) == {"knn": 100.0, "linear": 100.0}
+    assert 90 < probe.of_statistics()["knn_of_statistics"] <= 100  # in this store the colour tells the class
 
 
 def test_a_store_that_cannot_be_probed_is_refused(tmp_path: Path) -> None:

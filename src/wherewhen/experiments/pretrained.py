@@ -9,6 +9,8 @@ from wherewhen.experiments.trained import Figures
 from wherewhen.files import read_json, write_json
 from wherewhen.tasks.pretrain_verb import pretrain
 
+STATISTICS = "knn_of_statistics"  # which no training changes
+
 
 def train(order: Order, folder: Path) -> Figures:
     """Pre-train, or go on with it; what the probe said at the beginning and at the end, where there was one."""
@@ -17,5 +19,6 @@ def train(order: Order, folder: Path) -> Figures:
     table = pd.read_csv(folder / "metrics.csv")
     looks = table[table["name"].str.startswith("val/")].assign(name=lambda rows: rows["name"].str.removeprefix("val/"))
     first, last = (looks[looks["step"] == step].set_index("name")["value"] for step in (0, timing["steps"]))
-    write_json(folder / "test.json", {f"{name}_at_start": value for name, value in first.items()} | last.to_dict())
+    began = {name if name == STATISTICS else f"{name}_at_start": value for name, value in first.items()}
+    write_json(folder / "test.json", began | last.to_dict())
     return {"seconds": timing["seconds"], "steps": timing["steps"]}

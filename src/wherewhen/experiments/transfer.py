@@ -112,7 +112,8 @@ class Plan:
         if row not in LIKE:
             cell = Cell(PRETRAIN, "store", None, row, seed)
             made_by = digest(config, ids[self.args.places], f"pretrained {row}", words)
-            folder = self.order(cell, "pretrained", config, self.args.places, words, made_by)
+            looked = [*words, "--probe", str(self.args.store)]
+            folder = self.order(cell, "pretrained", config, self.args.places, looked, made_by)
             spec, source = spec | {"weights": str(folder / ENCODER)}, made_by
         for task in TASKS:
             config = configuration(self.args.tasks, task)

@@ -34,6 +34,7 @@ class Column(NamedTuple):
 
 
 COLUMNS = (
+    Column("pretrain", "kNN of band statistics", "knn_of_statistics"),
     Column("pretrain", "kNN at start", "knn_at_start"),
     Column("pretrain", "kNN", "knn"),
     Column("pretrain", "linear probe", "linear"),

@@ -1,6 +1,6 @@
 """`wherewhen pretrain`: an encoder from images, places and dates, without a label."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -69,9 +69,10 @@ class Probing(pl.Callback):
         self.probe = Probe(store, data.image_size)
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        """At initialisation."""
+        """At initialisation, beside what needs no encoder."""
         if trainer.global_step == 0:
             self._look(trainer, module)
+            self._write(trainer, self.probe.of_statistics())
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

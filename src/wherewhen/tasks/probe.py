@@ -87,15 +87,24 @@ class Probe:
             rows = rows[np.argsort(chance[rows], kind="stable")[:MOST]]
             self.parts[name] = Part(PixelSource(store, rows, image_size), torch.from_numpy(labels[rows]).long())
 
-    def of(self, describe: Callable[[Tensor], Tensor], batch: int = 256) -> dict[str, float]:
+    def of(self, describe: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Accuracies of what `describe` (n, C, S, S) stored numbers -> (n, D) tells."""
-        features = []
-        for part in self.parts.values():
-            index = np.arange(len(part.labels))
-            features.append(torch.cat([describe(part.pixels(some)) for some in np.split(index, index[batch::batch])]))
-        known, asked = features
-        labels, truth = (part.labels.to(known.device) for part in self.parts.values())
+        known, asked, labels, truth = self._described(describe)
         return {
             "knn": knn_accuracy(known, labels, asked, truth),
             "linear": linear_accuracy(known, labels, asked, truth),
         }
+
+    def of_statistics(self) -> dict[str, float]:
+        """What neighbours by mean and deviation of every band tell, standardised: an encoder must be better."""
+        known, asked, labels, truth = self._described(lambda x: torch.cat((x.mean((2, 3)), x.std((2, 3))), dim=1))
+        mean, std = known.mean(0), known.std(0).clamp(min=1e-12)
+        return {"knn_of_statistics": knn_accuracy((known - mean) / std, labels, (asked - mean) / std, truth)}
+
+    def _described(self, describe: Callable[[Tensor], Tensor], batch: int = 256) -> tuple[Tensor, ...]:
+        """Features (N, D) and (M, D), labels (N,) and (M,)."""
+        features = []
+        for part in self.parts.values():
+            index = np.arange(len(part.labels))
+            features.append(torch.cat([describe(part.pixels(some)) for some in np.split(index, index[batch::batch])]))
+        return *features, *(part.labels.to(features[0].device) for part in self.parts.values())
