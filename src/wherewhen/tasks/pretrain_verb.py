@@ -83,10 +83,10 @@ class Probing(pl.Callback):
 
     def _look(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, Pretraining)
-        if trainer.is_global_zero:
-            self.journal.write(
-                trainer, {f"val/{name}": value for name, value in self.probe.of(module.describe).items()}
-            )
+        self._write(trainer, self.probe.of(module.describe))
+
+    def _write(self, trainer: pl.Trainer, figures: Mapping[str, float]) -> None:
+        self.journal.write(trainer, {f"val/{name}": value for name, value in figures.items()})
 
 
 def pretrain(args: Sequence[str]) -> int:
