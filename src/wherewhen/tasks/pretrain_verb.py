@@ -83,7 +83,8 @@ class Probing(pl.Callback):
 
     def _look(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, Pretraining)
-        self._write(trainer, self.probe.of(module.describe))
+        if trainer.is_global_zero:
+            self._write(trainer, self.probe.of(module.describe))
 
     def _write(self, trainer: pl.Trainer, figures: Mapping[str, float]) -> None:
         self.journal.write(trainer, {f"val/{name}": value for name, value in figures.items()})
