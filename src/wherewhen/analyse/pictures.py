@@ -117,7 +117,7 @@ def draw(samples: Masked, rows: np.ndarray, runs: list[Maps], path: Path) -> Non
         shown = {"image": rows}
     images = {name: true_colour(samples.store, patches) for name, patches in shown.items()}
     columns = [*images, "truth", *(one.name for one in runs)]
-    figure = Figure(figsize=(1.6 * len(columns), 1.7 * len(rows) + 0.6))
+    figure = Figure(figsize=(1.6 * len(columns), 1.8 * len(rows) + 0.7))
     for number, line in enumerate(figure.subplots(len(rows), len(columns), squeeze=False)):
         for axis, (name, pictures) in zip(line, images.items(), strict=False):
             axis.imshow(pictures[number])
@@ -135,7 +135,7 @@ def draw(samples: Masked, rows: np.ndarray, runs: list[Maps], path: Path) -> Non
     if UNKNOWN in there:
         handles.append(Swatch(facecolor=HATCHED, edgecolor="0.5", hatch=HATCH, label="unknown"))
     figure.legend(handles=handles, loc="lower center", ncols=min(6, len(handles)), fontsize=7, frameon=False)
-    figure.tight_layout(rect=(0, 0.6 / figure.get_figheight(), 1, 1), pad=0.4)
+    figure.tight_layout(rect=(0, 0.5 / figure.get_figheight(), 1, 1), pad=0.4, h_pad=1.4)
     save(figure, path)
 
 
