@@ -99,7 +99,11 @@ def test_every_method_trains_and_leaves_an_encoder_and_a_journal(method: str, pl
     assert all(np.isfinite(float(row["value"])) for row in rows)
 
 
-@pytest.mark.parametrize("method", METHODS)
+# the two that hold all there is to resume: a book of changes, and groups with texture
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in METHODS if name not in ("caco", "saco")]
+
+
+@pytest.mark.parametrize("method", ["caco", "saco", *OTHERS])
 def test_killed_and_started_again_equals_an_uninterrupted_run(method: str, places: Path, tmp_path: Path) -> None:
     path = write_config(tmp_path / "c.yaml", config(places, method))
     words = ["pretrain", "--config", str(path), "--run"]
