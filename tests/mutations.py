@@ -78,7 +78,9 @@ MUTATIONS: dict[str, dict[str, Edit]] = {
     "defixmatch": {
         "sign": Edit("defixmatch", "pseudo) - unlabelled(", "pseudo) + unlabelled("),
         "axis": AXIS,
-        "half of each view": Edit("defixmatch", "supervised(strong, strong_y)) / 2", "supervised(strong, strong_y)) / 3"),
+        "half of each view": Edit(
+            "defixmatch", "supervised(strong, strong_y)) / 2", "supervised(strong, strong_y)) / 3"
+        ),
         "side of the threshold": SIDE,
         "masked counted as absent": MASKED,
     },
