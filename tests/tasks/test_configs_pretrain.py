@@ -61,7 +61,7 @@ def test_every_task_runs_two_steps_at_toy_size(path: Path, store: Path, tmp_path
 VIT = {"name": "ViT", "patch_size": 8, "width": 16, "depth": 1, "heads": 2, "stem": "convolutions", "statistics": True}
 
 
-@pytest.mark.parametrize("method", ["moco_v2", "saco"])
+@pytest.mark.parametrize("method", ["moco_v2", pytest.param("saco", marks=pytest.mark.slow)])
 def test_a_vit_goes_from_pretraining_to_a_student(method: str, store: Path, tmp_path: Path) -> None:
     pretrain = read(ROOT / "pretrain" / f"{method}.yaml")
     pretrain["model"] |= {"encoder": VIT, "queue": 16}

@@ -75,7 +75,10 @@ def state(run: Path) -> dict[str, Any]:
     return tensors({k: checkpoint[k] for k in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks")})
 
 
-@pytest.mark.parametrize("deaths", [[("step", "8")], [("checkpoint", "4")], [("step", "2"), ("step", "10")]])
+@pytest.mark.parametrize(
+    "deaths",
+    [pytest.param([("step", "8")], marks=pytest.mark.slow), [("checkpoint", "4")], [("step", "2"), ("step", "10")]],
+)
 def test_killed_and_started_again_equals_an_uninterrupted_run(
     store: Path, tmp_path: Path, deaths: list[tuple[str, str]]
 ) -> None:
