@@ -178,8 +178,9 @@ def test_nothing_of_a_step_waits_for_the_device(case: Case, monkeypatch: pytest.
     losses = made(*(x.to("meta") for x in batch(0)), 0)
     descend(made, losses)
     made.after_step(losses["space0"].isfinite())
-    made(*(x.to("meta") for x in batch(1)), 1)
+    again = made(*(x.to("meta") for x in batch(1)), 1)
     made.after_step()
+    assert {loss.device.type for loss in (*losses.values(), *again.values())} == {"meta"}
 
 
 class Fault(NamedTuple):

@@ -1,17 +1,16 @@
 """Two processes that share a batch remember and pay what one process with the whole batch does."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 
 from tests.contrast.methods import CASES, DIM, RATE, Case, N, batch
+from tests.processes import PROCESSES, together_and_alone
 from wherewhen.contrast import MOCO, MomentumContrast, projection
 
-PROCESSES, STEPS = 2, 4
+STEPS = 4
 Record = dict[str, Any]
 
 
@@ -82,20 +81,10 @@ def run(rank: int | None) -> dict[str, Record]:
     return found | {"bad": bad_on_one(rank), "shuffled": shuffled(rank)}
 
 
-def process(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=PROCESSES)
-    torch.save(run(rank), f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Record]]:
     """What each process saw, and one alone with the joined batch."""
-    folder = tmp_path_factory.mktemp("processes")
-    spawn(process, (str(folder),), nprocs=PROCESSES)
-    seen = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
-    return [*seen, run(None)]
+    return together_and_alone(run, tmp_path_factory.mktemp("processes"))
 
 
 @pytest.mark.parametrize("name", [case.name for case in CASES])

@@ -1,17 +1,16 @@
 """Two processes that share a batch remember and pay what one process with the whole batch does."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 
+from tests.processes import PROCESSES, together_and_alone
 from tests.semi.algorithms import ALL, CLASSES, Case, cases, labels, outputs
 from wherewhen.semi import Average, Clock, MultiLabel, Outputs, SpatioTemporal
 
-PROCESSES, STEPS = 2, 6
+STEPS = 6
 LABELLED, UNLABELLED = 8, 12
 SIZES = {"labelled": LABELLED, "labelled_strong": LABELLED, "weak": UNLABELLED, "strong": UNLABELLED}
 Record = dict[str, Any]
@@ -92,20 +91,10 @@ def run(rank: int | None) -> dict[str, Record]:
     return found | {f"{case} in ST-SSL": training(case, rank) for case in cases("many")}
 
 
-def process(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=PROCESSES)
-    torch.save(run(rank), f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Record]]:
     """What each process saw, and one alone with the joined batch."""
-    folder = tmp_path_factory.mktemp("processes")
-    spawn(process, (str(folder),), nprocs=PROCESSES)
-    seen = [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(PROCESSES)]
-    return [*seen, run(None)]
+    return together_and_alone(run, tmp_path_factory.mktemp("processes"))
 
 
 NAMES = [f"{case} alone" for case in ALL] + [f"{case} in ST-SSL" for case in cases("many")]
