@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from wherewhen.errors import UserError
 from wherewhen.experiments import jobs
 from wherewhen.experiments.cells import RESULT, result
 from wherewhen.experiments.plan import SPLITS, Plan
 from wherewhen.experiments.rows import Row, chosen
-from wherewhen.files import make_folder, read_json
+from wherewhen.files import read_json
 
 PORTUGAL_AND_IRELAND = (36.0, -32.0, 72.0, -5.0)  # of BigEarthNet's countries no other lies so far west
 USUAL: Mapping[str, Sequence[float]] = {"one": (4,), "many": (0.01,)}  # label budgets by the store's kind of label
@@ -32,7 +31,7 @@ def add_arguments(
     """
     usual = ", or ".join(" ".join(f"{budget:g}" for budget in some) for some in budgets.values())
     parser.set_defaults(usual_labels=budgets)
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where cells, tables and picture go")
+    jobs.add_arguments(parser)
     parser.add_argument("--store", type=Path, nargs="+", default=[], metavar="S", help="folders of prepared stores")
     parser.add_argument("--configs", type=Path, metavar="FOLDER", help="folder of configurations (*.yaml)")
     parser.add_argument(
@@ -56,9 +55,6 @@ def add_arguments(
         help="the test of the split `region`, in degrees (default: west of 5° W in Europe)",
     )
     parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows (default: all)")
-    parser.add_argument("--workers", type=int, help="processes at a time (default: one a GPU, or one a core)")
-    parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="(default: auto)")
-    parser.add_argument("--report-only", action="store_true", help="tables of what is finished in --out; runs nothing")
 
 
 def budget(text: str) -> float:
@@ -103,16 +99,12 @@ def run_missing(args: argparse.Namespace, name: str, rows_of: Callable[[Path], l
         raise UserError("--store and --configs are missing; only --report-only can do without them")
     plan = Plan.of(args, chosen(rows_of(args.configs), args.rows))
     plan.check()
-    make_folder(args.out)
-    try:
-        with FileLock(args.out / ".lock", blocking=False):  # the system lets go of it however this process ends
-            plan.write(name)
-            workers = jobs.environments(args.workers, args.device)
-            progress = Progress(plan, len(workers))
-            print(f"{len(progress.missing())} of {len(plan.orders)} cells to run, {len(workers)} at a time", flush=True)
-            return jobs.run(list(plan.jobs()), workers, progress)
-    except Timeout as error:
-        raise UserError(f"another experiment is at work in {args.out}; wait for it, or give another --out") from error
+    with jobs.alone(args.out):
+        plan.write(name)
+        workers = jobs.environments(args.workers, args.device)
+        progress = Progress(plan, len(workers))
+        print(f"{len(progress.missing())} of {len(plan.orders)} cells to run, {len(workers)} at a time", flush=True)
+        return jobs.run(list(plan.jobs()), workers, progress)
 
 
 @dataclass

@@ -1,15 +1,20 @@
 """Jobs in processes of their own, a few at a time."""
 
+import argparse
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from wherewhen.errors import UserError
 from wherewhen.experiments.cells import RESULT
 from wherewhen.files import make_folder
 
@@ -29,6 +34,34 @@ class Job:
 
     folders: tuple[Path, ...]
     log: Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where results go, and on how many processes and which devices they are made."""
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where cells, tables and picture go")
+    parser.add_argument("--workers", type=int, help="processes at a time (default: one a GPU, or one a core)")
+    parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="(default: auto)")
+    parser.add_argument("--report-only", action="store_true", help="tables of what is finished in --out; runs nothing")
+
+
+def device_words(device: str) -> tuple[str, ...]:
+    """Overrides of a configuration that say on what it runs, `--device`."""
+    return ("--trainer.accelerator", "cpu") if device == "cpu" else ()
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Be the only experiment that writes to a folder; the system lets go of it however this process ends.
+
+    Raises:
+        UserError: Another is.
+    """
+    make_folder(out)
+    try:
+        with FileLock(out / ".lock", blocking=False):
+            yield
+    except Timeout as error:
+        raise UserError(f"another experiment is at work in {out}; wait for it, or give another --out") from error
 
 
 def environments(workers: int | None, device: str) -> list[Environment]:

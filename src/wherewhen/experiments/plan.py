@@ -11,7 +11,7 @@ import yaml
 
 from wherewhen.errors import UserError
 from wherewhen.experiments.cells import Cell, Order, budget_words, content_id, digest, finished, result
-from wherewhen.experiments.jobs import Job
+from wherewhen.experiments.jobs import Job, device_words
 from wherewhen.experiments.rows import Row, read_config
 from wherewhen.files import write_json
 from wherewhen.store import PatchStore
@@ -90,7 +90,7 @@ class Plan:
             str(row.config),
             str(self.stores[cell.store]),
             tuple(words),
-            ("--trainer.accelerator", "cpu") if self.args.device == "cpu" else (),
+            device_words(self.args.device),
             str(home.folder(self.args.out)),
             row.question,
             digest(row.config, store_id, f"{row.kind} {row.name} {tuple(row.question)}", words),

@@ -194,6 +194,11 @@ def table(board: Board) -> str:
         for cell, figures in board.results.items()
         if figures is not None
     ]
+    return as_csv(lines)
+
+
+def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
+    """CSV of results, every figure a column, without their digests."""
     names = [name for name in dict.fromkeys(name for line in lines for name in line) if name != "digest"]
     text = io.StringIO()
     rows = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")

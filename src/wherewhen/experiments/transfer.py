@@ -10,15 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from wherewhen.contrast.methods import METHODS
 from wherewhen.errors import UserError
 from wherewhen.experiments import jobs
 from wherewhen.experiments.cells import STUDENT, Cell, Order, content_id, digest, finished, result
 from wherewhen.experiments.plan import PLAN
 from wherewhen.experiments.rows import configuration, read_config
-from wherewhen.files import make_folder, write_json
+from wherewhen.files import write_json
 from wherewhen.tasks.pretrain import GROUPS, shown_groups
 from wherewhen.tasks.pretrain_verb import ENCODER
 
@@ -30,16 +28,13 @@ LIKE = {SCRATCH: "moco_v2", SCRATCH_GROUPS: "saco"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the experiment takes."""
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where cells, tables and picture go")
+    jobs.add_arguments(parser)
     parser.add_argument("--places", type=Path, metavar="S", help="store with several dates a place, for pre-training")
     parser.add_argument("--store", type=Path, metavar="S", help="store with labels, masks and change, for the tasks")
     parser.add_argument("--configs", type=Path, metavar="FOLDER", help="of the pre-trainings, such as configs/pretrain")
     parser.add_argument("--tasks", type=Path, metavar="FOLDER", help="of the tasks, such as configs/downstream")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], metavar="N", help="(default: 1 2)")
     parser.add_argument("--rows", nargs="+", choices=(*LIKE, *METHODS), default=(*LIKE, *METHODS), metavar="ROW")
-    parser.add_argument("--workers", type=int, help="processes at a time (default: one a GPU, or one a core)")
-    parser.add_argument("--device", choices=("auto", "cpu"), default="auto", help="(default: auto)")
-    parser.add_argument("--report-only", action="store_true", help="tables of what is finished in --out; runs nothing")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,15 +61,11 @@ def run_missing(args: argparse.Namespace) -> list[jobs.Job]:
     plan = Plan.of(args)
     for folder, order in plan.orders.items():
         finished(order, folder)
-    make_folder(args.out)
-    try:
-        with FileLock(args.out / ".lock", blocking=False):
-            plan.write()
-            workers = jobs.environments(args.workers, args.device)
-            print(f"{len(plan.missing())} of {len(plan.orders)} cells to run, {len(workers)} at a time", flush=True)
-            return jobs.run(list(plan.jobs()), workers, plan.tell)
-    except Timeout as error:
-        raise UserError(f"another experiment is at work in {args.out}; wait for it, or give another --out") from error
+    with jobs.alone(args.out):
+        plan.write()
+        workers = jobs.environments(args.workers, args.device)
+        print(f"{len(plan.missing())} of {len(plan.orders)} cells to run, {len(workers)} at a time", flush=True)
+        return jobs.run(list(plan.jobs()), workers, plan.tell)
 
 
 @dataclass
@@ -125,9 +116,16 @@ class Plan:
     def order(self, cell: Cell, kind: str, config: Path, store: Path, words: Sequence[str], settings: str) -> Path:
         """One cell; its folder."""
         folder = cell.folder(self.args.out)
-        device = ("--trainer.accelerator", "cpu") if self.args.device == "cpu" else ()
         self.orders[folder] = Order(
-            cell, kind, str(config), str(store), tuple(words), device, str(folder), STUDENT, settings
+            cell,
+            kind,
+            str(config),
+            str(store),
+            tuple(words),
+            jobs.device_words(self.args.device),
+            str(folder),
+            STUDENT,
+            settings,
         )
         return folder
 

@@ -1,7 +1,5 @@
 """The table of pre-trainings and tasks: Markdown for people, CSV for programs, a picture."""
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -15,6 +13,7 @@ from wherewhen.contrast.methods import METHODS
 from wherewhen.errors import UserError
 from wherewhen.experiments.cells import Cell, result
 from wherewhen.experiments.plan import PLAN
+from wherewhen.experiments.report import as_csv
 from wherewhen.experiments.statistics import paired_gain
 from wherewhen.files import read_json, write_text
 from wherewhen.plots import COLOURS, GRID, save
@@ -114,12 +113,7 @@ def shown(figures: Mapping[int, float], column: Column, seeds: int) -> str:
 def table(results: Mapping[Cell, Mapping[str, Any]]) -> str:
     """CSV: a line a finished cell, with all its figures."""
     lines = [asdict(cell) | {"title": TITLES[cell.row]} | dict(figures) for cell, figures in results.items()]
-    names = [name for name in dict.fromkeys(name for line in lines for name in line) if name != "digest"]
-    text = io.StringIO()
-    rows = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
-    rows.writeheader()
-    rows.writerows(lines)
-    return text.getvalue()
+    return as_csv(lines)
 
 
 def paint(rows: list[str], results: Mapping[Cell, Mapping[str, Any]], path: Path) -> None:
