@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from filelock import FileLock
 
 from tests.tasks.conftest import make_store, settings, write_config
+from tests.tasks.dense_stores import masked_store
 from wherewhen.cli import main
 from wherewhen.experiments import jobs, work
 from wherewhen.experiments.cells import Cell
@@ -19,6 +21,8 @@ STUDENT, TEACHER = (
     Cell("store", "store", 2, "stssl_fixmatch", 1),
     Cell("store", "store", 2, "stssl_fixmatch-teacher", 1),
 )
+
+VIT = {"name": "ViT", "patch_size": 8, "width": 16, "depth": 1, "heads": 2, "stem": "convolutions"}
 
 
 def in_this_process(
@@ -206,3 +210,31 @@ def test_a_worker_is_a_process_of_its_own(
     monkeypatch.undo()
     assert board(tmp_path, configs, "--rows", "place_neighbour", "fixmatch", "--seeds", "1") == 0
     assert len(cells(tmp_path)) == 2
+
+
+def test_masks_are_compared_by_intersection_over_union(tmp_path: Path, configs: Path) -> None:
+    masked_store(tmp_path / "store")
+    for path in configs.glob("*.yaml"):
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config["model"] |= {"encoder": VIT, "decoder": {"name": "UNet", "width": 8}}
+        config["data"] |= {"target": "mask", "labels_per_class": None, "label_share": 0.5}
+        write_config(path, config)
+    call = ["experiment", "algorithms", "--store", str(tmp_path / "store"), "--configs", str(configs)]
+    assert main([*call, "--labels", "0.5", "--seeds", "1", "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out" / "algorithms.md").read_text(encoding="utf-8")
+    assert "| method | mIoU (%) | overall accuracy (%) | labels |" in text
+    assert "### 50 % of the labels" in text
+    with (tmp_path / "out" / "algorithms.csv").open() as file:
+        assert all(0 < float(line["miou"]) < 100 for line in csv.DictReader(file))
+
+
+def test_rows_for_labels_of_patches_are_refused_where_masks_are_learnt(
+    tmp_path: Path, configs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masked_store(tmp_path / "store")
+    for path in configs.glob("*.yaml"):
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config["data"]["target"] = "mask"
+        write_config(path, config)
+    assert board(tmp_path, configs) == 2
+    assert "has masks; choose with --rows" in capsys.readouterr().err

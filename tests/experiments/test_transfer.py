@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.tasks.conftest import write_config
+from tests.tasks.dense_stores import change_store
 from tests.tasks.test_configs import ROOT, read
 from wherewhen.cli import main
 from wherewhen.ingest import world
@@ -74,6 +75,37 @@ def test_a_finished_cell_of_other_settings_is_refused(words: list[str], capsys: 
     finally:
         config.write_text(text, encoding="utf-8")
     assert "holds the result of other settings" in capsys.readouterr().err
+
+
+def test_a_store_without_labels_can_be_asked_for_change_alone(tmp_path: Path) -> None:
+    change_store(tmp_path / "store")
+    config = read(ROOT / "pretrain" / "moco_v2.yaml")
+    config["model"]["queue"] = 16
+    config["data"] |= {"batch_size": 4, "splits": None}
+    config["trainer"] |= TOY
+    (tmp_path / "pretrain").mkdir()
+    write_config(tmp_path / "pretrain" / "moco_v2.yaml", config | {"save_every": 2})
+    config = read(ROOT / "downstream" / "change.yaml")
+    config["data"] |= {"labelled_batch": 4}
+    config["trainer"] |= TOY
+    config["trainer"].pop("val_check_interval")
+    (tmp_path / "tasks").mkdir()
+    write_config(tmp_path / "tasks" / "change.yaml", config)
+    where = ["--places", str(tmp_path / "store"), "--store", str(tmp_path / "store"), "--seeds", "1", "--workers", "1"]
+    where += ["--configs", str(tmp_path / "pretrain"), "--tasks", str(tmp_path / "tasks"), "--device", "cpu"]
+    assert main(["experiment", "transfer", *where, "--out", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out" / "transfer.md").read_text(encoding="utf-8")
+    assert text.startswith("| pre-training | change precision | recall | F1 | seconds of pre-training |")
+    rows = [line.split(" |")[0] for line in text.splitlines()[2:4]]
+    assert rows == ["| from scratch", "| MoCo v2"]  # and no other: no configuration says what they are
+
+
+def test_a_folder_without_tasks_is_refused(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = words.index("--tasks") + 1
+    assert main([*words[:at], str(tmp_path), *words[at + 1 : -1], str(tmp_path / "out")]) == 2
+    assert "holds none of classify, segment, change" in capsys.readouterr().err
 
 
 def test_what_is_missing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

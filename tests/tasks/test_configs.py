@@ -15,8 +15,10 @@ from wherewhen.tasks.task import LabelEfficient, Teacher
 
 ROOT = Path(__file__).parents[2] / "configs"
 MANY = set(ROOT.glob("bigearthnet/*")) | set(ROOT.glob("ground/*"))  # many labels: test_configs_bigearthnet.py
-DENSE = set(ROOT.glob("world/dense/*")) | set(ROOT.glob("change/*"))  # labels of pixels: test_configs_dense.py
-LATER = set(ROOT.glob("pretrain/*")) | set(ROOT.glob("downstream/*"))  # test_configs_pretrain.py
+DENSE = set(ROOT.glob("world/dense/*")) | set(ROOT.glob("oscd/tasks/*"))  # labels of pixels: test_configs_dense.py
+LATER = (
+    set(ROOT.glob("**/pretrain/*")) | set(ROOT.glob("downstream/*")) | set(ROOT.glob("eurosat/tasks/*"))
+)  # and these
 ALL = sorted(set(ROOT.rglob("*.yaml")) - MANY - DENSE - LATER)
 METHODS = ("supervised", "fixmatch", "stssl_fixmatch")
 PAPER = [(m, n) for m in METHODS for n in (10, 20, 40, 80)]

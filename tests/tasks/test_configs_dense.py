@@ -14,7 +14,7 @@ from wherewhen.encoders import DenseLearner
 from wherewhen.tasks.facts import Facts
 from wherewhen.tasks.task import LabelEfficient, Teacher
 
-DENSE = sorted((ROOT / "world" / "dense").glob("*.yaml")) + sorted((ROOT / "change").glob("*.yaml"))
+DENSE = sorted((ROOT / "world" / "dense").glob("*.yaml")) + sorted((ROOT / "oscd" / "tasks").glob("*.yaml"))
 
 
 def test_methods_that_are_compared_have_one_budget() -> None:

@@ -12,7 +12,8 @@ from wherewhen.contrast.methods import METHODS
 from wherewhen.ingest import world
 
 PRETRAIN = sorted((ROOT / "pretrain").glob("*.yaml"))
-DOWNSTREAM = sorted((ROOT / "downstream").glob("*.yaml"))
+OTHERS = sorted(ROOT.glob("*/pretrain/*.yaml"))  # on other images
+DOWNSTREAM = [*sorted((ROOT / "downstream").glob("*.yaml")), *sorted(ROOT.glob("eurosat/tasks/*.yaml"))]
 TOY: dict[str, Any] = {"max_steps": 2, "accelerator": "cpu", "enable_progress_bar": False, "logger": False}
 
 
@@ -22,30 +23,36 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return world.prepare(tmp_path_factory.mktemp("world") / "store", patches=80, visits=2, periods=2).path
 
 
-def test_there_is_one_for_every_method_and_all_have_one_budget() -> None:
+def test_there_is_one_for_every_method() -> None:
     assert {path.stem for path in PRETRAIN} == set(METHODS)
-    first, *others = [read(path) for path in PRETRAIN]
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in PRETRAIN + OTHERS}), ids=lambda p: p.parent.name)
+def test_all_of_a_folder_have_one_budget(folder: Path) -> None:
+    paths = sorted(folder.glob("*.yaml"))
+    first, *others = [read(path) for path in paths]
     for config in others:
-        for key in ("data", "trainer", "log_every", "save_every", "probe_every"):
-            assert config[key] == first[key]
+        assert {key: value for key, value in config.items() if key != "model"} == {
+            key: value for key, value in first.items() if key != "model"
+        }
         for key in first["model"].keys() - {"method"}:
             assert config["model"][key] == first["model"][key]
-    for path, config in zip(PRETRAIN, [first, *others], strict=True):
+    for path, config in zip(paths, [first, *others], strict=True):
         assert config["model"]["method"] == path.stem
 
 
-@pytest.mark.parametrize("path", PRETRAIN, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [*PRETRAIN, *OTHERS], ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_pretraining_runs_two_steps_at_toy_size(path: Path, store: Path, tmp_path: Path) -> None:
     config = read(path)
     config["model"]["queue"] = 16
-    config["data"] |= {"store": str(store), "batch_size": 4}
+    config["data"] |= {"store": str(store), "image_size": 32, "batch_size": 4}
     config["trainer"] |= TOY
     toy = write_config(tmp_path / "toy.yaml", config | {"log_every": 1, "save_every": 2})
     assert main(["pretrain", "--config", str(toy), "--run", str(tmp_path / "run")]) == 0
     assert "2,train/loss," in (tmp_path / "run" / "metrics.csv").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", DOWNSTREAM, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", DOWNSTREAM, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_task_runs_two_steps_at_toy_size(path: Path, store: Path, tmp_path: Path) -> None:
     config = read(path)
     config["model"]["encoder"].pop("weights", None)

@@ -14,7 +14,8 @@ PUBLISHED: Mapping[str, Mapping[float, float]] = {
     "fixmatch": {1: 64.19, 2: 89.13, 4: 94.20, 8: 96.39},
     "stssl_fixmatch": {1: 77.85, 2: 90.56, 4: 93.96, 8: 96.52},
 }
-BUDGETS = {"one": (1.0, 2.0, 4.0, 8.0), "many": (0.005, 0.01, 0.02, 0.04, 0.08)}
+SHARES = (0.005, 0.01, 0.02, 0.04, 0.08)
+BUDGETS = {"one": (1.0, 2.0, 4.0, 8.0), "many": SHARES, "mask": SHARES, "change": (0.1, 0.2, 0.4, 0.8)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,8 @@ from wherewhen.experiments.rows import Row, chosen
 from wherewhen.files import read_json
 
 PORTUGAL_AND_IRELAND = (36.0, -32.0, 72.0, -5.0)  # of BigEarthNet's countries no other lies so far west
-USUAL: Mapping[str, Sequence[float]] = {"one": (4,), "many": (0.01,)}  # label budgets by the store's kind of label
+# label budgets by what is learnt
+USUAL: Mapping[str, Sequence[float]] = {"one": (4,), "many": (0.01,), "mask": (0.01,), "change": (0.1,)}
 
 
 def add_arguments(
@@ -26,7 +27,7 @@ def add_arguments(
 
     Args:
         parser: Of the experiment.
-        budgets: Label budgets where none are given, by the store's kind of label.
+        budgets: Label budgets where none are given, by what is learnt.
         splits: Where none are given.
     """
     usual = ", or ".join(" ".join(f"{budget:g}" for budget in some) for some in budgets.values())

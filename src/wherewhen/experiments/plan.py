@@ -24,6 +24,7 @@ PLAN = "plan.json"
 TEST_SHARE = 0.2  # of blocks
 # Settings that count steps: a longer or shorter training stretches them.
 MOMENTA = ("model.ema_momentum", "model.algorithm.momentum")
+OTHERS = {"many": "many", "mask": "masks", "change": "change"}
 IN_STEPS = ("trainer.val_check_interval", "model.lr_warmup_steps", "model.warmup_steps", "model.algorithm.start")
 
 
@@ -35,7 +36,7 @@ class Plan:
         args: As on the command line.
         rows: In the order of the tables.
         stores: Name -> folder.
-        kind: One label a patch, or many.
+        kind: What rows learn.
         orders: Folder of a cell -> what makes its result, in the order in which they run.
     """
 
@@ -158,21 +159,27 @@ def named(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def kind_of(stores: Iterable[Path], rows: Iterable[Row]) -> LabelKind:
-    """One label a patch, or many.
+    """What all rows learn: one label a patch, many, masks, or change.
 
     Raises:
-        UserError: One is no store, they differ, have no labels, or a row cannot do with many.
+        UserError: A path is no store, stores or rows differ, there are no labels, or a row is for one label a patch.
     """
     kinds = {PatchStore.open(path).label_kind: path for path in stores}
-    if len(kinds) > 1:
-        names = " and ".join(f"{path} ({kind})" for kind, path in kinds.items())
-        raise UserError(f"{names} differ in their kind of label; compare stores of one kind")
-    (kind,) = kinds
-    if kind == "none":
-        raise UserError(f"{kinds[kind]} has no labels, so nothing can be compared on it")
-    if kind == "many" and (alone := [row.name for row in rows if row.kind == "statistical"]):
-        raise UserError(f"row {alone[0]!r} is for one label a patch, {kinds[kind]} has many; choose with --rows")
-    return "many" if kind == "many" else "one"
+    targets = {(read_config(row.config).get("data") or {}).get("target", "patch"): row.name for row in rows}
+    for found, what in ((kinds, "kind of label"), (targets, "data.target")):
+        if len(found) > 1:
+            names = " and ".join(f"{where} ({kind})" for kind, where in found.items())
+            raise UserError(f"{names} differ in their {what}; compare one at a time")
+    (kind, path), (target,) = *kinds.items(), targets
+    if target != "patch":
+        learnt: LabelKind = target
+    elif kind != "none":
+        learnt = kind
+    else:
+        raise UserError(f"{path} has no labels, so nothing can be compared on it")
+    if learnt != "one" and (alone := [row.name for row in rows if row.kind == "statistical"]):
+        raise UserError(f"row {alone[0]!r} is for one label a patch, {path} has {OTHERS[learnt]}; choose with --rows")
+    return learnt
 
 
 def stretched(config: dict[str, Any], steps: int) -> list[str]:

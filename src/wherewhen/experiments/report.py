@@ -27,9 +27,11 @@ COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("F1 macro (%)", "f1_macro", ".1f"),
         ("calibration error", "calibration_error", ".3f"),
     ),
+    "mask": (("overall accuracy (%)", "overall_accuracy", ".1f"),),
+    "change": (("precision (%)", "precision", ".1f"), ("recall (%)", "recall", ".1f")),
 }
 COSTS = (("labels", "labelled", ",.0f"), ("seconds", "seconds", ".1f"), ("TFLOPs", "teraflops", ".3g"))
-METRICS = {"accuracy": "accuracy", "map_macro": "mAP macro"}
+METRICS = {"accuracy": "accuracy", "map_macro": "mAP macro", "miou": "mIoU", "f1": "F1 of change"}
 FOOT = """\
 The first figure is the mean over replicates (pairs of store and seed) ± their standard deviation, with the 95 %
 bootstrap interval of the mean over replicates and test patches; gains are paired by replicate, with Student's t 95 %

@@ -17,6 +17,7 @@ from wherewhen.experiments.cells import STUDENT, Cell, Order, content_id, digest
 from wherewhen.experiments.plan import PLAN
 from wherewhen.experiments.rows import configuration, read_config
 from wherewhen.files import write_json
+from wherewhen.store import PatchStore
 from wherewhen.tasks.pretrain import GROUPS, shown_groups
 from wherewhen.tasks.pretrain_verb import ENCODER
 
@@ -24,17 +25,19 @@ TASKS = ("classify", "segment", "change")
 PRETRAIN = "pretrain"
 SCRATCH, SCRATCH_GROUPS = "scratch", "scratch_groups"  # the same encoders, as a seed begins them
 LIKE = {SCRATCH: "moco_v2", SCRATCH_GROUPS: "saco"}
+EXAMPLE = "configs/downstream"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the experiment takes."""
     jobs.add_arguments(parser)
-    parser.add_argument("--places", type=Path, metavar="S", help="store with several dates a place, for pre-training")
-    parser.add_argument("--store", type=Path, metavar="S", help="store with labels, masks and change, for the tasks")
+    parser.add_argument("--places", type=Path, metavar="S", help="store to pre-train on, with several dates a place")
+    parser.add_argument("--store", type=Path, metavar="S", help="store with the labels, masks or change of the tasks")
     parser.add_argument("--configs", type=Path, metavar="FOLDER", help="of the pre-trainings, such as configs/pretrain")
     parser.add_argument("--tasks", type=Path, metavar="FOLDER", help="of the tasks, such as configs/downstream")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], metavar="N", help="(default: 1 2)")
-    parser.add_argument("--rows", nargs="+", choices=(*LIKE, *METHODS), default=(*LIKE, *METHODS), metavar="ROW")
+    rows = (*LIKE, *METHODS)
+    parser.add_argument("--rows", nargs="+", choices=rows, metavar="ROW", help="(default: all configured)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,16 +71,27 @@ def run_missing(args: argparse.Namespace) -> list[jobs.Job]:
         return jobs.run(list(plan.jobs()), workers, plan.tell)
 
 
+def there(folder: Path) -> list[str]:
+    """Rows whose configuration a folder has; all, and so an error later, where it has none."""
+    return [row for row in (*LIKE, *METHODS) if (folder / f"{LIKE.get(row, row)}.yaml").is_file()] or [*LIKE, *METHODS]
+
+
 @dataclass
 class Plan:
     """Every cell of the experiment.
 
     Args:
         args: As on the command line.
+        tasks: Name of a task -> its configuration.
+        ids: Path of a store -> what it holds.
+        probed: Pre-trainings are looked at on the way; only a store with one label a patch allows it.
         orders: Folder of a cell -> what makes its result, those of a method and seed after its pre-training.
     """
 
     args: argparse.Namespace
+    tasks: dict[str, Path]
+    ids: dict[Path, str]
+    probed: bool
     orders: dict[Path, Order] = field(default_factory=dict)
 
     @classmethod
@@ -85,16 +99,19 @@ class Plan:
         """The plan of a command line.
 
         Raises:
-            UserError: A configuration is missing.
+            UserError: A configuration or a store is missing.
         """
-        plan = cls(args)
+        tasks = {task: args.tasks / f"{task}.yaml" for task in TASKS if (args.tasks / f"{task}.yaml").is_file()}
+        if not tasks:
+            raise UserError(f"{args.tasks} holds none of {', '.join(TASKS)} (.yaml); give a folder such as {EXAMPLE}")
         ids = {path: content_id(path) for path in (args.places, args.store)}
+        plan = cls(args, tasks, ids, PatchStore.open(args.store).label_kind == "one")
         for seed in args.seeds:
-            for row in args.rows:
-                plan.add(row, seed, ids)
+            for row in args.rows or there(args.configs):
+                plan.add(row, seed)
         return plan
 
-    def add(self, row: str, seed: int, ids: dict[Path, str]) -> None:
+    def add(self, row: str, seed: int) -> None:
         """A row's cells of one seed."""
         config = configuration(self.args.configs, LIKE.get(row, row))
         model, source, words = read_config(config)["model"], row, ["--seed", str(seed)]
@@ -102,14 +119,13 @@ class Plan:
         spec = shown_groups(model["encoder"], method, *settings)
         if row not in LIKE:
             cell = Cell(PRETRAIN, "store", None, row, seed)
-            made_by = digest(config, ids[self.args.places], f"pretrained {row}", words)
-            looked = [*words, "--probe", str(self.args.store)]
+            made_by = digest(config, self.ids[self.args.places], f"pretrained {row}", words)
+            looked = [*words, "--probe", str(self.args.store)] if self.probed else words
             folder = self.order(cell, "pretrained", config, self.args.places, looked, made_by)
             spec, source = spec | {"weights": str(folder / ENCODER)}, made_by
-        for task in TASKS:
-            config = configuration(self.args.tasks, task)
+        for task, config in self.tasks.items():
             kind, more = f"transferred {row} {source}", {k: v for k, v in spec.items() if k != "weights"}
-            made_of = digest(config, ids[self.args.store], kind, [*words, json.dumps(more)])
+            made_of = digest(config, self.ids[self.args.store], kind, [*words, json.dumps(more)])
             started = [*words, "--model.encoder", json.dumps(spec)]
             self.order(Cell(task, "store", None, row, seed), "trained", config, self.args.store, started, made_of)
 

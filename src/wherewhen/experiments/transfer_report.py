@@ -1,6 +1,6 @@
 """The table of pre-trainings and tasks: Markdown for people, CSV for programs, a picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -82,13 +82,20 @@ def of(results: Mapping[Cell, Mapping[str, Any]], row: str, column: Column) -> d
     }
 
 
+def filled(results: Mapping[Cell, Mapping[str, Any]], columns: Sequence[Column]) -> list[Column]:
+    """Columns that any row has a figure for: not every experiment has every task."""
+    rows = {cell.row for cell in results}
+    return [column for column in columns if any(of(results, row, column) for row in rows)]
+
+
 def markdown(rows: list[str], results: Mapping[Cell, Mapping[str, Any]], seeds: int, command: str) -> str:
     """The table, and the gains over training from scratch."""
-    heads = ["pre-training", *(column.head for column in COLUMNS)]
-    body = [[TITLES[row], *(shown(of(results, row, column), column, seeds) for column in COLUMNS)] for row in rows]
+    columns = filled(results, COLUMNS)
+    heads = ["pre-training", *(column.head for column in columns)]
+    body = [[TITLES[row], *(shown(of(results, row, column), column, seeds) for column in columns)] for row in rows]
     lines = [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *body)]
     gains = []
-    for column in (column for column in COLUMNS if column.key in COMPARED):
+    for column in (column for column in columns if column.key in COMPARED):
         for row in (row for row in rows if row in METHODS and "scratch" in rows):
             gain = paired_gain(of(results, row, column), of(results, "scratch", column))
             if gain is not None:
@@ -118,9 +125,11 @@ def table(results: Mapping[Cell, Mapping[str, Any]]) -> str:
 
 def paint(rows: list[str], results: Mapping[Cell, Mapping[str, Any]], path: Path) -> None:
     """A panel a task: every seed a dot, the mean a line."""
-    panels = [column for column in COLUMNS if column.key in COMPARED]
-    figure = Figure(figsize=(3.4 * len(panels), 0.36 * len(rows) + 0.9))
-    axes = figure.subplots(1, len(panels), sharey=True)
+    panels = filled(results, [column for column in COLUMNS if column.key in COMPARED])
+    if not panels:
+        return
+    figure = Figure(figsize=(3.4 * len(panels) + 0.6, 0.36 * len(rows) + 0.9))
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, column in zip(axes, panels, strict=True):
         for place, row in enumerate(rows):
             values = list(of(results, row, column).values())
