@@ -40,6 +40,11 @@ class StepBatch(NamedTuple):
     labelled: Patches
     unlabelled: Patches | None
 
+    @property
+    def images(self) -> int:
+        """How many are loaded."""
+        return sum(len(part.pixels) for part in (self.labelled, self.unlabelled) if part is not None)
+
 
 class Order:
     """An endless shuffled walk over N things: position -> index, every index once a round.

@@ -24,6 +24,11 @@ class DatesBatch(NamedTuple):
     pixels: Tensor  # (T, N, C, S, S) stored numbers, float32
     place: Tensor  # (N,) int64; with two periods the two of a place stand side by side
 
+    @property
+    def images(self) -> int:
+        """How many are loaded, all dates."""
+        return self.pixels.shape[0] * self.pixels.shape[1]
+
 
 class Places:
     """Images by place, each place's in the order of their dates.

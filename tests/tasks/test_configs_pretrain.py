@@ -65,6 +65,18 @@ def test_every_task_runs_two_steps_at_toy_size(path: Path, store: Path, tmp_path
     assert "2,train/loss," in (tmp_path / "run" / "metrics.csv").read_text(encoding="utf-8")
 
 
+def test_pretraining_shows_its_progress(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = read(ROOT / "pretrain" / "seco.yaml")
+    config["model"]["queue"] = 16
+    config["data"] |= {"store": str(store), "batch_size": 4}
+    config["trainer"] |= {"max_steps": 20, "accelerator": "cpu"}  # a bar, as by default
+    shown = write_config(tmp_path / "shown.yaml", config | {"log_every": 5})
+    assert main(["pretrain", "--config", str(shown), "--run", str(tmp_path / "run")]) == 0
+    bar = "".join(capsys.readouterr())
+    assert "img/s=" in bar
+    assert "loss=" in bar
+
+
 VIT = {"name": "ViT", "patch_size": 8, "width": 16, "depth": 1, "heads": 2, "stem": "convolutions", "statistics": True}
 
 

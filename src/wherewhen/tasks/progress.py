@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 
 from wherewhen.tasks.run import Journal
 
-SHOWN = ("train/loss", "train/accepted", "val/accuracy", "val/map_macro")
+SHOWN = ("train/loss", "train/accepted", "val/accuracy", "val/map_macro", "val/miou", "val/f1", "val/knn")
 
 
 class Progress(TQDMProgressBar):
@@ -35,8 +35,7 @@ class Progress(TQDMProgressBar):
         super().on_train_batch_start(trainer, module, batch, batch_idx)
         if self.began is None:
             self.began = (time.monotonic(), trainer.global_step)
-        parts = (batch.labelled, batch.unlabelled)
-        self.images = trainer.world_size * sum(len(part.pixels) for part in parts if part is not None)
+        self.images = trainer.world_size * batch.images
 
     def get_metrics(self, trainer: pl.Trainer, module: pl.LightningModule) -> dict[str, Any]:
         """What stands behind the bar."""
