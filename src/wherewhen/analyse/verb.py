@@ -9,6 +9,7 @@ ANALYSES = {
     "patches": "a contact sheet of a store: pictures, dates, places, masks",
     "pictures": "segmentation or change of test patches: image, truth, and the maps of several runs",
     "texture": "bands of some patches, and the local binary patterns of each below",
+    "space": "features of trained and pre-trained encoders in two dimensions, by class and by band group",
     "prior": "what the teacher expects where and when, before it has seen anything",
     "map": "where a class is, and where FixMatch, teacher and student see it",
     "pseudo-labels": "how right and how many pseudo-labels were, through the training",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
 from torch import Tensor, nn
@@ -117,7 +118,7 @@ class Pretraining(GuardedModule):
             UserError: The configuration does not fit the data.
         """
         method, names = self.method, tuple(band.name for band in bands)
-        self.bands, self.scale = bands, scale
+        self.bands, self.scale, self.image_size, self.places = bands, scale, image_size, places
         self.views = ContrastViews(scale=self.crop, colour=is_rgb(names))
         torch.manual_seed(mix(self.seed, START))
         spec = shown_groups(self.encoder_spec, method, self.groups, self.texture)
@@ -140,6 +141,14 @@ class Pretraining(GuardedModule):
             self.seed,
             **more,
         )
+
+    def build_as_trained(self, checkpoint: Mapping[str, Any]) -> None:
+        """Build the networks and the views for the store of a checkpoint, and take its weights."""
+        about = checkpoint["wherewhen"]
+        bands = tuple(Band(**band) for band in about["bands"])
+        scale = Scale.of(bands, np.zeros(len(bands)), np.ones(len(bands)))  # its numbers are among the weights
+        self.build(bands, scale, about["image_size"], about["places"])
+        self.load_state_dict(checkpoint["state_dict"])
 
     # -- training -------------------------------------------------------------------------------
 
@@ -204,7 +213,8 @@ class Pretraining(GuardedModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep beside the weights what they were built for."""
-        checkpoint["wherewhen"] = {"bands": [asdict(band) for band in self.bands], "encoder": dict(self.encoder_spec)}
+        about = {"bands": [asdict(band) for band in self.bands], "encoder": dict(self.encoder_spec)}
+        checkpoint["wherewhen"] = about | {"image_size": self.image_size, "places": self.places}
 
     def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
         """Refuse weights of another kind of images.

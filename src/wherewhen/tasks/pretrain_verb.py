@@ -15,7 +15,7 @@ from wherewhen.tasks.command import RunCli
 from wherewhen.tasks.pretrain import Pretraining
 from wherewhen.tasks.pretrain_data import PlacesData
 from wherewhen.tasks.probe import Probe
-from wherewhen.tasks.run import Journal
+from wherewhen.tasks.run import AtomicCheckpoints, Journal
 
 ENCODER = "encoder.safetensors"
 
@@ -43,6 +43,18 @@ class PretrainCli(RunCli):
         """The one that looks, if wanted."""
         settings = self.config_init
         return [] if settings.probe is None else [Probing(settings.probe, settings.probe_every, journal)]
+
+    def trained(self) -> Pretraining:
+        """The task with the weights of the run's last checkpoint, on the trainer's device; no store is opened.
+
+        Raises:
+            UserError: There is no checkpoint.
+        """
+        if not self.run.last.is_file():
+            raise UserError(f"there is no checkpoint {self.run.last}; train first: `wherewhen pretrain --run …`")
+        self.model.build_as_trained(AtomicCheckpoints().load_checkpoint(self.run.last))
+        task: Pretraining = self.model.to(self.trainer.strategy.root_device)
+        return task
 
 
 class Probing(pl.Callback):
