@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from tests.processes import PROCESSES, together_and_alone
 from tests.semi.algorithms import ALL, CLASSES, Case, cases, labels, outputs
-from wherewhen.semi import Average, Clock, MultiLabel, Outputs, SpatioTemporal
+from wherewhen.semi import UNKNOWN, Average, Clock, DenseLoss, MultiLabel, Outputs, PixelLoss, SpatioTemporal
 
 STEPS = 6
 LABELLED, UNLABELLED = 8, 12
 SIZES = {"labelled": LABELLED, "labelled_strong": LABELLED, "weak": UNLABELLED, "strong": UNLABELLED}
+PIXELS: tuple[DenseLoss, ...] = ("cross_entropy", "focal+dice", "dice")
 Record = dict[str, Any]
 
 
@@ -85,9 +86,24 @@ def training(case: Case, rank: int | None) -> Record:
     return record | {"state": objective.state_dict()}
 
 
+def of_pixels(loss: DenseLoss, rank: int | None) -> Record:
+    """A loss of pixels, many of them unknown and most of these in the first process; the gradient of a weight."""
+    weight = torch.ones(3, requires_grad=True)
+    record: Record = {"losses": [], "state": {"none": torch.zeros(1)}}
+    for step in range(STEPS):
+        g = torch.Generator().manual_seed(step)
+        logits, y = torch.randn(40, 3, generator=g), torch.randint(0, 3, (40,), generator=g)
+        y[torch.rand(40, generator=g) < torch.linspace(0.9, 0.1, 40)] = UNKNOWN
+        value = PixelLoss(loss, (1.0, 4.0, 2.0))(share(logits, rank) * weight, share(y, rank))
+        value.backward()
+        record["losses"].append({loss: value.item()})
+    return record | {"gradient": weight.grad}
+
+
 def run(rank: int | None) -> dict[str, Record]:
     """Everything that is compared, by name."""
-    found = {f"{case} alone": all_of(case, rank) for case in ALL}
+    pixels = {loss: of_pixels(loss, rank) for loss in PIXELS}
+    found = pixels | {f"{case} alone": all_of(case, rank) for case in ALL}
     return found | {f"{case} in ST-SSL": training(case, rank) for case in cases("many")}
 
 
@@ -97,7 +113,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Record]]
     return together_and_alone(run, tmp_path_factory.mktemp("processes"))
 
 
-NAMES = [f"{case} alone" for case in ALL] + [f"{case} in ST-SSL" for case in cases("many")]
+NAMES = [*PIXELS] + [f"{case} alone" for case in ALL] + [f"{case} in ST-SSL" for case in cases("many")]
 
 
 @pytest.mark.parametrize("name", NAMES)

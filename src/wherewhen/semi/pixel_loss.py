@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from wherewhen.errors import UserError
 from wherewhen.semi.algorithm import TINY, known, nll, weighted_mean
+from wherewhen.semi.state import mean_over_processes
 
 DenseLoss = Literal["cross_entropy", "focal", "dice", "cross_entropy+dice", "focal+dice"]
 
@@ -56,6 +57,7 @@ class PixelLoss(nn.Module):
     def _dice(self, logits: Tensor, y: Tensor) -> Tensor:
         p = logits.softmax(-1) * known(y)[:, None]
         truth = F.one_hot(y.clamp_min(0), logits.shape[-1]) * known(y)[:, None]
-        size = truth.sum(0)
-        overlap = 2 * (p * truth).sum(0) / (p.sum(0) + size).clamp_min(TINY)
+        # of the joined batch: a quotient of sums is one of their means over processes
+        both, said, size = (mean_over_processes(x.sum(0)) for x in (p * truth, p, truth.float()))
+        overlap = 2 * both / (said + size).clamp_min(TINY)
         return weighted_mean(1 - overlap, (size > 0).float())
