@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= test
 
-.PHONY: demo test check slow install clean
+.PHONY: demo test check slow pictures install clean
 
 demo: install
 	$(BIN)/wherewhen demo $(if $(EUROSAT),--eurosat "$(EUROSAT)") $(if $(LOCATIONS),--locations "$(LOCATIONS)") $(DEMO)
@@ -21,6 +21,14 @@ check: install
 	$(BIN)/mypy
 
 install: $(VENV)/installed
+
+# docs/images/real-*.png (not in the repository) from real samples: `make pictures DATA=FOLDER`, see docs/datasets.md
+pictures: install
+	$(BIN)/wherewhen prepare oscd "$(DATA)/oscd" build/stores/oscd
+	$(BIN)/wherewhen analyse patches build/stores/oscd --count 6 --out docs/images/real-oscd.png
+	$(BIN)/wherewhen prepare seco "$(DATA)/ssl4eo_s12/s2a" build/stores/ssl4eo --bands all
+	$(BIN)/wherewhen analyse patches build/stores/ssl4eo --out docs/images/real-ssl4eo.png
+	$(BIN)/wherewhen analyse texture build/stores/oscd --patches 1 --out docs/images/real-texture.png
 
 # uv where it is there, pip otherwise; both are held to the versions in constraints.txt
 $(VENV)/installed: pyproject.toml constraints.txt
