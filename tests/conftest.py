@@ -4,10 +4,14 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.fakes import FakeEuroSAT, make_eurosat
+
+if TYPE_CHECKING:
+    from tests.students import Runs
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +22,14 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the real samples are not at {folder}; set WHEREWHEN_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> "Runs":
+    """Finished runs of every kind of student."""
+    from tests.students import Runs
+
+    return Runs(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture

@@ -30,6 +30,27 @@ def test_bands_lie_in_the_order_of_their_wavelengths() -> None:
     assert load_sensor("sentinel2_l2a").select(["B8A"])[0].wavelength == 864.7
 
 
+@pytest.mark.parametrize(
+    ("name", "count", "stored", "physical"),
+    [
+        ("landsat89_l2", 7, 18_639, 0.3126),  # USGS's own example of scale and offset
+        ("hls_l30", 7, 2500, 0.25),
+        ("hls_s30", 11, 2500, 0.25),
+        ("planetscope4_sr", 4, 2500, 0.25),
+        ("planetscope8_sr", 8, 2500, 0.25),
+        ("naip", 4, 200, 200),
+    ],
+)
+def test_other_sensors(name: str, count: int, stored: int, physical: float) -> None:
+    sensor = load_sensor(name)
+    assert len(sensor.bands) == count
+    for band in sensor.bands:
+        assert (stored + band.offset) * band.scale == pytest.approx(physical, abs=1e-4)
+        assert band.unit == ("8-bit" if name == "naip" else "reflectance")
+    centres = [band.wavelength for band in sensor.bands]
+    assert name == "naip" or centres == sorted(centres, key=float)  # type: ignore[arg-type]
+
+
 def test_select_keeps_the_order_asked_for() -> None:
     bands = load_sensor("sentinel2_l1c").select(["B04", "B8A", "B02"])
     assert [(band.name, band.resolution) for band in bands] == [("B04", 10), ("B8A", 20), ("B02", 10)]

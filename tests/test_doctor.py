@@ -2,12 +2,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
 
 from tests.fakes import FakeEuroSAT
+from tests.tasks.conftest import CLASSES, make_store, settings, write_config
+from tests.tasks.dense_stores import masked_store
 from wherewhen.bands import load_sensor
+from wherewhen.cli import main as cli
 from wherewhen.doctor import main
 from wherewhen.errors import UserError
 from wherewhen.files import sha256_of, write_json
@@ -49,7 +53,10 @@ def test_it_describes_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert ["a", "0", "1", "1"] in rows
     assert ["b", "2", "3", "5"] in rows
     assert next(row for row in rows if row[:1] == ["B08"])[1:6] == ["832.8", "10.0", "reflectance", "0.0001", "0.0"]
-    assert "nothing wrong was found" in text
+    assert text.splitlines()[-2] == ""
+    assert text.splitlines()[-1].startswith("warning: 50.0% of the patches have no place")
+    _, text = run(capsys, make(tmp_path / "whole", place=np.full((6, 2), 45.0), split=["train"] * 6))
+    assert text.endswith("nothing wrong was found\n")
 
 
 def test_it_counts_many_labels_and_those_without(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,3 +132,84 @@ def test_a_store_that_does_not_open_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         main([])
     assert caught.value.code == 2
+
+
+def far_and_near(path: Path, **changes: Any) -> Path:
+    """Twelve patches of 10 m; the last, a test patch, lies beside a training patch."""
+    place = np.column_stack((np.linspace(40, 50, 12), np.full(12, 10.0)))
+    place[-1] = place[0] + (0, 0.0002)
+    pixels = np.random.default_rng(0).integers(1, 9000, (12, 2, 8, 8), dtype=np.uint16)
+    split = ["train"] * 8 + ["test"] * 4
+    return make(path, 12, pixels=pixels, place=place, split=split, **changes)
+
+
+def test_tests_beside_training_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, text = run(capsys, far_and_near(tmp_path / "s"))
+    assert "25% of the test patches overlap or touch a training patch (nearer than 0.08 km)" in text
+    assert "data.block_km" in text
+    assert "have no place" not in text
+    place = np.column_stack((np.linspace(40, 50, 12), np.full(12, 10.0)))
+    _, text = run(capsys, make(tmp_path / "t", 12, place=place))
+    assert "overlap or touch" not in text
+
+
+def test_unknown_places_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, text = run(capsys, make(tmp_path / "s"))
+    assert "50.0% of the patches have no place; a teacher needs metadata_dropout" in text
+    assert "have no time" not in text  # of none it is known: nothing to warn of
+
+
+def test_twins_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).integers(1, 9000, (6, 2, 4, 4), dtype=np.uint16)
+    pixels[1] = pixels[0]
+    code, text = run(capsys, make(tmp_path / "same", pixels=pixels.copy()), "--full")
+    assert code == 0
+    assert "warning: 1 patches have a twin in the store" in text
+    pixels[5] = pixels[2]
+    code, text = run(capsys, make(tmp_path / "leak", pixels=pixels), "--full")
+    assert code == 1
+    assert "error: 1 patches have a twin in another split" in text
+
+
+def test_a_store_is_held_against_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained = make_store(tmp_path / "trained").path
+    config = settings(trained, algorithm=None, teacher=None)
+    config["trainer"] |= {"max_steps": 1, "val_check_interval": 1}
+    words = ["--config", str(write_config(tmp_path / "c.yaml", config)), "--run", str(tmp_path / "run")]
+    assert cli(["fit", *words]) == 0
+    code, text = run(capsys, trained, "--run", tmp_path / "run")
+    assert code == 0
+    assert "in the run's training" not in text
+    pixels = np.random.default_rng(0).integers(240, 256, (9, 3, 16, 16)).astype(np.uint8)
+    about: dict[str, Any] = {"bands": load_sensor("rgb8").bands, "labels": np.arange(9) % 3, "classes": CLASSES}
+    code, text = run(
+        capsys, PatchStore.from_arrays(tmp_path / "bright", pixels, **about).path, "--run", tmp_path / "run"
+    )
+    assert code == 0
+    assert "band red has mean 24" in text
+    code, text = run(capsys, make(tmp_path / "other"), "--run", tmp_path / "run")
+    assert code == 1
+    assert "error: the model was trained on bands red, green, blue" in text
+    code, text = run(
+        capsys, make_store(tmp_path / "names", classes=("water", "field", "forest")).path, "--run", tmp_path / "run"
+    )
+    assert code == 1
+    assert "in another order" in text
+
+
+def test_the_map_shows_every_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, far_and_near(tmp_path / "s"), "--map", tmp_path / "map.png")
+    picture = matplotlib.image.imread(tmp_path / "map.png")
+    assert len(np.unique(picture[..., :3].reshape(-1, 3), axis=0)) > 20
+    with pytest.raises(UserError, match="no patch of"):
+        main([str(make(tmp_path / "t", place=np.full((6, 2), np.nan))), "--map", str(tmp_path / "x.png")])
+
+
+def test_classes_of_masks_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    masks = np.full((60, 16, 16), 255, np.uint8)
+    masks[:9, 3, 3], masks[0, 5, 5] = 1, 2
+    _, text = run(capsys, masked_store(tmp_path / "s", masks=masks).path)
+    rows = [line.split() for line in text.splitlines()]
+    assert ["forest", "3", "6", "9"] in rows  # test, train, all
+    assert ["water", "0", "1", "1"] in rows
+    assert "class field has no patch for training" in text

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from wherewhen.scale import Scale
     from wherewhen.semi import FixMatch, SemiSupervised, SpatioTemporal
     from wherewhen.store import PatchStore
+    from wherewhen.student import Student, load
     from wherewhen.views import Views
 
 _HOMES = {
@@ -22,9 +23,11 @@ _HOMES = {
     "SemiSupervised": "semi",
     "Sensor": "bands",
     "SpatioTemporal": "semi",
+    "Student": "student",
     "UserError": "errors",
     "ViT": "encoders",
     "Views": "views",
+    "load": "student",
     "load_sensor": "bands",
 }
 
@@ -39,9 +42,11 @@ __all__ = [
     "SemiSupervised",
     "Sensor",
     "SpatioTemporal",
+    "Student",
     "UserError",
     "ViT",
     "Views",
+    "load",
     "load_sensor",
 ]
 

@@ -12,12 +12,18 @@ VERBS = {
     "demo": ("wherewhen.demo", "main", "train supervised, FixMatch and ST-SSL on one label budget, and compare"),
     "prepare": ("wherewhen.prepare", "main", "turn a dataset into a store of patches"),
     "doctor": ("wherewhen.doctor", "main", "say what is in a store, and what is wrong with it"),
+    "init": ("wherewhen.init", "main", "a configuration for the store at hand, with a word on every choice"),
     "pretrain": ("wherewhen.tasks.pretrain_verb", "pretrain", "train an encoder on places and dates, without labels"),
     "fit": ("wherewhen.tasks.verbs", "fit", "train, or go on with an interrupted training"),
+    "adopt": ("wherewhen.tasks.adopt", "main", "a published whole model as a run, to be tested and shown"),
     "validate": ("wherewhen.tasks.verbs", "validate", "metrics on the held-out part of the training split"),
     "test": ("wherewhen.tasks.verbs", "test", "metrics on the test split, from images alone"),
+    "export": ("wherewhen.export", "main", "the student as one file: safetensors, ONNX or torch-export"),
     "experiment": ("wherewhen.experiments.verb", "main", "many trainings, one answer: a leaderboard, a paper's table"),
     "analyse": ("wherewhen.analyse.verb", "main", "pictures and tables of finished runs, and the metadata audit"),
+    "predict": ("wherewhen.predict.verb", "main", "maps of scenes, or a table of patches, from images alone"),
+    "suggest": ("wherewhen.suggest", "main", "which unlabelled patches to label next"),
+    "assess": ("wherewhen.assess.verb", "main", "accuracy and area of a map from reference points; draw such points"),
 }
 
 USAGE = """\

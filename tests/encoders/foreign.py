@@ -108,13 +108,13 @@ def write_moco(path: Path, net: nn.Sequential) -> None:
     torch.save({"epoch": 200, "arch": "resnet50", "state_dict": state, "optimizer": {"state": {}}}, path)
 
 
-def write_saco_classifier(path: Path, net: nn.Sequential) -> None:
-    """SACo's EuroSAT classifier: 512 features and 13 histograms of 16 bins -> 10 classes."""
+def write_saco_classifier(path: Path, net: nn.Sequential, bins: int = 16) -> None:
+    """SACo's EuroSAT classifier: 512 features and 13 histograms, of 16 bins where it is published -> 10 classes."""
     generator = torch.Generator().manual_seed(3)
     torch.save(
         {
             **prefixed(net.state_dict(), "resnet.model.model."),
-            "resnet.model.fc.weight": torch.randn(10, 512 + 13 * 16, generator=generator),
+            "resnet.model.fc.weight": torch.randn(10, 512 + 13 * bins, generator=generator),
             "resnet.model.fc.bias": torch.randn(10, generator=generator),
         },
         path,

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 PLACES = ((3, 2, 1), (7, 3, 2), (11, 10, 3), (11, 8, 1), (11, 10, 0), (0, 4, 5), (6, 8, 9))
 
 
-def classify(image: np.ndarray, resnet: nn.Sequential, weight: Tensor, bias: Tensor) -> np.ndarray:
+def classify(image: np.ndarray, resnet: nn.Sequential, weight: Tensor, bias: Tensor, bins: int = 16) -> np.ndarray:
     """Digital numbers (13, H, W) -> probabilities (K,)."""
     unit = (image - image.min()) / (image.max() - image.min())
     counts = []
     for band in (unit * 255).astype(int):
         codes = local_binary_pattern(band, 16, 2, method="uniform")
-        counts.append([np.sum(codes == code) for code in range(16)])
+        counts.append([np.sum(codes == code) for code in range(bins)])
     histogram = np.array(counts, dtype=float)
     histogram = (histogram - histogram.min()) / (histogram.max() - histogram.min())
     said = []
@@ -26,6 +26,24 @@ def classify(image: np.ndarray, resnet: nn.Sequential, weight: Tensor, bias: Ten
         said.append(torch.softmax(seen @ weight.T + bias, dim=1)[0].detach().numpy())
     mean: np.ndarray = np.mean(said, axis=0)
     return mean
+
+
+def read_for_change(image: np.ndarray) -> Tensor:
+    """Digital numbers of B04, B03, B02 (3, H, W) -> what `OSCD_ms_reader` makes of them, without resizing."""
+    shown = []
+    for band, mean, std in zip(image, (590.24, 614.22, 429.94), (675.89, 582.88, 572.42), strict=True):
+        least, greatest = mean - 2 * std, mean + 2 * std
+        grey = np.clip((band - least) / (greatest - least) * 255.0, 0, 255).astype(np.uint8)
+        shown.append(grey / 255)
+    return torch.tensor(np.array(shown), dtype=torch.float32)
+
+
+def read_for_segmentation(image: np.ndarray) -> Tensor:
+    """Digital numbers of PASTIS's bands (10, H, W) -> what `PASTIS_datalaoder` makes of them, folds 1 to 3."""
+    mean = (1186.80, 1395.04, 1446.36, 1782.50, 2741.71, 3085.48, 3229.00, 3343.13, 2425.97, 1639.51)
+    std = (1978.52, 1918.44, 1997.82, 1904.61, 1785.86, 1796.91, 1811.61, 1793.27, 1473.42, 1310.10)
+    shown = (image - np.array(mean)[:, None, None]) / np.array(std)[:, None, None]
+    return torch.tensor(shown, dtype=torch.float32)
 
 
 class DoubleConv(nn.Module):

@@ -5,6 +5,7 @@ import pytest
 from tests.tasks.conftest import make_store, settings, write_config
 from wherewhen.cli import main
 from wherewhen.encoders import Timm, save_encoder
+from wherewhen.tasks.run import AtomicCheckpoints
 
 COLOURS = ("red", "green", "blue")
 
@@ -27,3 +28,15 @@ def test_a_grouped_encoder_with_weights_of_ours_trains_and_is_tested_without_the
     assert "(wherewhen's Timm): 78 tensors loaded; pos_embed resampled" in capsys.readouterr().err
     weights.unlink()
     assert main(["test", *words]) == 0
+
+
+@pytest.mark.parametrize("bins", [16, 18])
+def test_a_head_of_ones_own_sees_features_and_texture(tmp_path: Path, bins: int) -> None:
+    config = settings(make_store(tmp_path / "store").path, algorithm=None, teacher=None)
+    encoder = {"name": "WithTexture", "encoder": {"name": "Timm", "model": "test_vit"}, "bins": bins}
+    config["model"]["encoder"] = encoder
+    words = ["--config", str(write_config(tmp_path / "config.yaml", config)), "--run", str(tmp_path / "run")]
+    assert main(["fit", *words]) == 0
+    assert main(["test", *words]) == 0
+    kept = AtomicCheckpoints().load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["state_dict"]
+    assert kept["objective.model.head.weight"].shape == (3, 64 + len(COLOURS) * bins)

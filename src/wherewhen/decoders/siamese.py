@@ -35,7 +35,7 @@ class Siamese(nn.Module):
         """
         dates = torch.cat(images.chunk(2, dim=1))  # (2N, C, H, W)
         encoded: Encoded = self.encoder.features(dates, None if token is None else token.repeat(2, 1))
-        answer = None if encoded.token is None else torch.stack(encoded.token.chunk(2)).mean(0)
+        answer = None if encoded.token is None else encoded.token.unflatten(0, (2, -1)).mean(0)
         return Encoded(distance(encoded.pooled), tuple(distance(one) for one in encoded.maps), answer)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -45,5 +45,5 @@ class Siamese(nn.Module):
 
 def distance(both: Tensor) -> Tensor:
     """First and second half of (2N, …) -> |second − first|, (N, …)."""
-    first, second = both.chunk(2)
-    return (second - first).abs()
+    halves: Tensor = both.unflatten(0, (2, -1))  # a chunk's size would be one number in an exported graph
+    return (halves[1] - halves[0]).abs()

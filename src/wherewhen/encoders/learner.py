@@ -115,7 +115,7 @@ class Learner(_Told):
     def forward(self, images: Tensor, where: Tensor | None = None) -> Reply:
         """Images (N, C, H, W); place and time (N, 3), or None when nothing is known of them."""
         if self.takes_token:
-            encoded: Encoded = self.encoder(images, self.extra_token(len(images), where))
+            encoded: Encoded = self.encoder(images, self.extra_token(images.shape[0], where))
         else:
             encoded = Encoded(self.encoder(images))
         pooled, known = encoded.pooled, self.added(where)
@@ -154,7 +154,7 @@ class DenseLearner(_Told):
 
     def forward(self, images: Tensor, where: Tensor | None = None) -> Reply:
         """Images (N, C, H, W); place and time (N, 3), or None when nothing is known of them."""
-        token = self.extra_token(len(images), where)
+        token = self.extra_token(images.shape[0], where)
         encoded: Encoded = self.encoder.features(images, token)
         *finer, coarsest = encoded.maps
         known = self.added(where)

@@ -14,7 +14,7 @@ from wherewhen.errors import UserError
 from wherewhen.files import read_json, sha256_of, write_json
 from wherewhen.tasks.elsewhere import Network
 
-ORDER, RESULT = "cell.json", "result.json"
+ORDER, RESULT, PLAN = "cell.json", "result.json", "plan.json"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from wherewhen.errors import UserError
-from wherewhen.experiments.cells import Cell, Order, budget_words, content_id, digest, finished, result
+from wherewhen.experiments.cells import PLAN, Cell, Order, budget_words, content_id, digest, finished, result
 from wherewhen.experiments.jobs import Job, device_words
 from wherewhen.experiments.rows import Row, read_config
 from wherewhen.files import write_json
@@ -20,7 +20,6 @@ from wherewhen.tasks.evaluation import HEADLINE
 from wherewhen.tasks.facts import LabelKind
 
 SPLITS = ("store", "blocks", "region")
-PLAN = "plan.json"
 TEST_SHARE = 0.2  # of blocks
 # Settings that count steps: a longer or shorter training stretches them.
 MOMENTA = ("model.ema_momentum", "model.algorithm.momentum")

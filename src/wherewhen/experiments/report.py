@@ -13,8 +13,7 @@ import numpy as np
 
 from wherewhen.errors import UserError
 from wherewhen.experiments import picture
-from wherewhen.experiments.cells import Cell, budget_title, result
-from wherewhen.experiments.plan import PLAN
+from wherewhen.experiments.cells import PLAN, Cell, budget_title, result
 from wherewhen.experiments.statistics import NORMAL_WIDTH, mean_interval, paired_gain
 from wherewhen.files import read_json, write_text
 from wherewhen.plots import COLOURS

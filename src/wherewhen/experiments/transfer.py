@@ -13,8 +13,7 @@ from pathlib import Path
 from wherewhen.contrast.methods import METHODS
 from wherewhen.errors import UserError
 from wherewhen.experiments import jobs
-from wherewhen.experiments.cells import STUDENT, Cell, Order, content_id, digest, finished, result
-from wherewhen.experiments.plan import PLAN
+from wherewhen.experiments.cells import PLAN, STUDENT, Cell, Order, content_id, digest, finished, result
 from wherewhen.experiments.rows import configuration, read_config
 from wherewhen.files import write_json
 from wherewhen.store import PatchStore

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 
 from wherewhen.contrast.methods import METHODS
 from wherewhen.errors import UserError
-from wherewhen.experiments.cells import Cell, result
-from wherewhen.experiments.plan import PLAN
+from wherewhen.experiments.cells import PLAN, Cell, result
 from wherewhen.experiments.report import as_csv
 from wherewhen.experiments.statistics import paired_gain
 from wherewhen.files import read_json, write_text

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from wherewhen.errors import UserError
 from wherewhen.files import atomic_path, cannot_write, read_json, remove_leftovers, write_json, write_text
+from wherewhen.tasks.checkpoint import read_checkpoint
 from wherewhen.tasks.evaluation import HEADLINE
 
 NAMED = ("wherewhen", "torch", "timm", "lightning", "torchmetrics", "numpy", "pandas", "pyarrow")
@@ -132,15 +133,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         Raises:
             UserError: The file is damaged, or holds something else.
         """
-        try:
-            return torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        except FileNotFoundError as error:
-            raise UserError(f"checkpoint {path} does not exist; give an existing one, or train first") from error
-        except Exception as error:  # torch.load raises many kinds for damaged or unsafe files
-            raise UserError(
-                f"checkpoint {path} cannot be read ({type(error).__name__}); it is damaged or not a checkpoint: "
-                "remove it and run the same command again"
-            ) from error
+        return read_checkpoint(path, map_location)
 
 
 class Saving(pl.Callback):

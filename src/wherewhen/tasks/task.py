@@ -14,6 +14,7 @@ from wherewhen.errors import UserError
 from wherewhen.loader import LABELLED, NOISE, START, UNLABELLED, VIEWS, EvalBatch, Patches, StepBatch, mix
 from wherewhen.semi import Clock, DenseLoss
 from wherewhen.semi.objectives import Geometry, Labeller
+from wherewhen.tasks.checkpoint import saved
 from wherewhen.tasks.dense import evaluation_of
 from wherewhen.tasks.facts import Facts
 from wherewhen.tasks.guard import GuardedModule
@@ -256,14 +257,18 @@ class LabelEfficient(GuardedModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep beside the weights what they were built from, and how patches were split."""
+        checkpoint["wherewhen"] = self.described(self.trainer.datamodule.split)  # type: ignore[attr-defined]
+
+    def described(self, split: Mapping[str, Any]) -> dict[str, Any]:
+        """What `build_as_trained` builds from, for patches that are split so."""
         assert self.facts is not None
-        checkpoint["wherewhen"] = {
+        return {
             "facts": self.facts.to_dict(),
             "encoder": dict(self.encoder_spec),
             "algorithm": None if self.algorithm_spec is None else dict(self.algorithm_spec),
             "teacher": None if self.teacher is None else asdict(self.teacher),
             "decoder": None if self.decoder_spec is None else dict(self.decoder_spec),
-            "split": self.trainer.datamodule.split,  # type: ignore[attr-defined]
+            "split": dict(split),
         }
 
     def build_as_trained(self, checkpoint: Mapping[str, Any], split: Mapping[str, Any]) -> None:
@@ -298,15 +303,3 @@ class LabelEfficient(GuardedModule):
         """
         if self.facts is not None:
             Facts.from_dict(saved(checkpoint)["facts"]).accept(self.facts, "the store at hand")
-
-
-def saved(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """What this task wrote into a checkpoint.
-
-    Raises:
-        UserError: It was not saved by this task.
-    """
-    if "wherewhen" not in checkpoint:
-        raise UserError("this checkpoint is not one of wherewhen's; give a run's last.ckpt or best.ckpt")
-    kept: dict[str, Any] = checkpoint["wherewhen"]
-    return kept

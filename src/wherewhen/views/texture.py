@@ -69,7 +69,10 @@ def local_binary_pattern(image: Tensor, points: int = 16, radius: float = 2, met
     """
     dtype = torch.float64 if image.dtype == torch.float64 else torch.float32
     _check(image, points, radius, method, LARGEST_WORD[dtype])
-    codes: Tensor = _codes(image, Ring(points, float(radius)), method, dtype)
+    ring = Ring(points, float(radius))
+    if torch.compiler.is_exporting():  # a graph holds for any number of planes: nothing is chosen by size
+        return _stepwise(ring, method)(_padded(image.flatten(0, -3), ring.reach)).view_as(image).to(dtype)
+    codes: Tensor = _codes(image, ring, method, dtype)
     return codes
 
 

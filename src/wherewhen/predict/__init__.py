@@ -1,0 +1,1 @@
+"""From a trained student and scenes to maps."""

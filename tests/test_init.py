@@ -1,0 +1,78 @@
+"""A configuration for any store: it trains as it stands, and says what it found."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.tasks.conftest import make_store
+from tests.tasks.dense_stores import change_store, masked_store, random_masks
+from wherewhen.cli import main
+from wherewhen.ingest import world
+from wherewhen.store import PatchStore
+
+QUICK = ["--trainer.max_steps", "2", "--trainer.val_check_interval", "2", "--trainer.accelerator", "cpu"]
+QUICK += ["--trainer.enable_progress_bar", "false", "--trainer.logger", "false", "--model.lr_warmup_steps", "0"]
+
+
+def sparse(path: Path) -> PatchStore:
+    masks = random_masks(60, 3)
+    masks[np.arange(60) % 5 > 0] = 255  # only every fifth patch has labels
+    return masked_store(path, masks=masks)
+
+
+def few(path: Path) -> PatchStore:
+    labels = np.arange(60) % 3
+    labels[np.arange(60) % 4 > 0] = -1
+    return make_store(path, labels=labels)
+
+
+def nowhere(path: Path) -> PatchStore:
+    labels = np.arange(60) % 3
+    labels[np.arange(60) % 4 > 0] = -1
+    return make_store(path, labels=labels, place=None, time=None)
+
+
+STORES: dict[str, Any] = {"few": few, "nowhere": nowhere, "all": make_store, "sparse": sparse, "change": change_store}
+
+
+@pytest.mark.parametrize("name", STORES)
+@pytest.mark.parametrize("machine", ["cpu", pytest.param("gpu", marks=pytest.mark.slow)])
+def test_it_trains_as_it_stands(name: str, machine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = STORES[name](tmp_path / "store")
+    out = tmp_path / "config.yaml"
+    assert main(["init", str(store.path), "--for", machine, "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert f"wherewhen fit --config {out}" in told
+    config = yaml.safe_load(out.read_text(encoding="utf-8"))
+    expected = {"few": "patch", "nowhere": "patch", "all": "patch", "sparse": "mask", "change": "change"}
+    assert config["data"]["target"] == expected[name]
+    assert ("algorithm" in config["model"]) == (name in ("few", "nowhere", "sparse"))
+    assert ("teacher" in config["model"]) == (name in ("few", "sparse"))
+    words = ["--config", str(out), "--run", str(tmp_path / "run"), *QUICK]
+    assert main(["fit", *words]) == 0
+    assert main(["test", *words]) == 0
+    assert (tmp_path / "run" / "test.json").is_file()
+    assert main(["init", str(store.path), "--out", str(out)]) == 2
+    assert "exists; give another --out" in capsys.readouterr().err
+
+
+def test_the_target_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = world.prepare(tmp_path / "store", patches=30, visits=2, periods=2).path
+    for target in ("patch", "mask", "change"):
+        out = tmp_path / f"{target}.yaml"
+        assert main(["init", str(store), "--target", target, "--out", str(out)]) == 0
+        assert yaml.safe_load(out.read_text(encoding="utf-8"))["data"]["target"] == target
+    assert main(["init", str(store), "--out", str(tmp_path / "usual.yaml")]) == 0
+    assert "change, " in capsys.readouterr().out
+    plain = make_store(tmp_path / "plain").path
+    assert main(["init", str(plain), "--target", "mask", "--out", str(tmp_path / "x.yaml")]) == 2
+    assert "has no labels for --target mask; it has patch" in capsys.readouterr().err
+    none = make_store(tmp_path / "none", labels=None, classes=()).path
+    assert main(["init", str(none), "--out", str(tmp_path / "x.yaml")]) == 2
+    assert "nothing to learn from" in capsys.readouterr().err
+    untrained = make_store(tmp_path / "untrained", split=np.full(60, "test", dtype=object)).path
+    assert main(["init", str(untrained), "--out", str(tmp_path / "x.yaml")]) == 2
+    assert "no training patches" in capsys.readouterr().err
