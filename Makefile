@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= test
+JOBS ?= auto
 
 .PHONY: demo test check slow pictures install clean
 
 demo: install
 	$(BIN)/wherewhen demo $(if $(EUROSAT),--eurosat "$(EUROSAT)") $(if $(LOCATIONS),--locations "$(LOCATIONS)") $(DEMO)
 
+# a process a core, each test file in one of them
 test: install
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 slow: install
 	$(BIN)/python -m pytest -m "slow or data" $(ARGS)
