@@ -7,6 +7,7 @@ from wherewhen import subcommands
 # A dataset is a module of `wherewhen.ingest` with `add_arguments(parser)` and `run(args)`, imported when asked for.
 DATASETS = {
     "folder": "your own imagery and labels: GeoTIFFs, SAFE folders; points and polygons with a class",
+    "stac": "your own labels, and imagery that a STAC catalog names, local or remote",
     "bigearthnet": "BigEarthNet, version 1 or 2: many labels, with place and time, in RGB or twelve bands",
     "oscd": "OSCD: 24 cities at two dates in 13 bands, with masks of change",
     "seco": "SeCo, CACo, SSL4EO-S12: places seen on several dates, PLACE/TIMESTAMP/BAND.tif",
