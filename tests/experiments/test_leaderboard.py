@@ -222,7 +222,7 @@ def test_masks_are_compared_by_intersection_over_union(tmp_path: Path, configs: 
     call = ["experiment", "algorithms", "--store", str(tmp_path / "store"), "--configs", str(configs)]
     assert main([*call, "--labels", "0.5", "--seeds", "1", "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "algorithms.md").read_text(encoding="utf-8")
-    assert "| method | mIoU (%) | overall accuracy (%) | labels |" in text
+    assert "| method | mIoU (%) | overall accuracy (%) | labels |" in text  # the paper has none of masks
     assert "### 50 % of the labels" in text
     with (tmp_path / "out" / "algorithms.csv").open() as file:
         assert all(0 < float(line["miou"]) < 100 for line in csv.DictReader(file))

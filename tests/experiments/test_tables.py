@@ -14,6 +14,7 @@ from wherewhen.errors import UserError
 from wherewhen.experiments import ablations, jobs
 from wherewhen.experiments.cells import budget_title, budget_words
 from wherewhen.experiments.plan import stretched
+from wherewhen.experiments.report import Row, published
 from wherewhen.experiments.trained import unseen_days
 
 
@@ -186,3 +187,11 @@ def test_a_longer_training_stretches_all_that_counts_steps() -> None:
 def test_label_budgets(labels: float, title: str, words: list[str]) -> None:
     assert budget_title(labels) == title
     assert budget_words(labels)[1::2] == words
+
+
+def test_the_papers_figures_stand_beside_their_own_kind_alone() -> None:
+    row = Row("fixmatch", "FixMatch", "trained", False, "", "", (), [("store", 0.01, 42.6), ("store", 4, 94.2)])
+    assert published(row, "many", "store", 0.01) == 42.6
+    assert published(row, "one", "store", 4) == 94.2
+    for kind, split, labels in (("mask", "store", 0.01), ("one", "store", 0.01), ("many", "region", 0.01)):
+        assert np.isnan(published(row, kind, split, labels))

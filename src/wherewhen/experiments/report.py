@@ -115,9 +115,7 @@ class Board:
         lines = []
         for rows in pools.values():
             if results := [figures for row in rows for figures in self.of(row, split, labels)]:
-                paper = next(
-                    (p for place, budget, p in rows[0].published if (place, budget) == (split, labels)), math.nan
-                )
+                paper = published(rows[0], self.plan["kind"], split, labels)
                 lines.append(summary(rows[0], results, self.plan["metric"], paper))
         return [line for line in lines if line is best(line, lines)]
 
@@ -145,6 +143,14 @@ class Board:
             return "Nothing is finished yet."
         train, test = (sorted({figures[key] for figures in done}) for key in ("train", "images"))
         return f"{span(train)} training patches, {span(test)} test patches."
+
+
+def published(row: Row, kind: str, split: str, labels: float | None) -> float:
+    """The paper's figure for a row in %, NaN without one: shares of labels are of many a patch, counts of one."""
+    for place, budget, figure in row.published:
+        if (place, budget) == (split, labels) and kind == ("many" if budget < 1 else "one"):
+            return figure
+    return math.nan
 
 
 def write(out: Path, name: str, note: str = "") -> str:
