@@ -21,6 +21,7 @@ VERBS = {
     "export": ("wherewhen.export", "main", "the student as one file: safetensors, ONNX or torch-export"),
     "experiment": ("wherewhen.experiments.verb", "main", "many trainings, one answer: a leaderboard, a paper's table"),
     "analyse": ("wherewhen.analyse.verb", "main", "pictures and tables of finished runs, and the metadata audit"),
+    "report": ("wherewhen.report.verb", "main", "finished runs as one page that opens without network"),
     "predict": ("wherewhen.predict.verb", "main", "maps of scenes, or a table of patches, from images alone"),
     "suggest": ("wherewhen.suggest", "main", "which unlabelled patches to label next"),
     "assess": ("wherewhen.assess.verb", "main", "accuracy and area of a map from reference points; draw such points"),

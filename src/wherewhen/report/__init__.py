@@ -1,0 +1,1 @@
+"""Finished runs as one page that a browser opens without network."""
