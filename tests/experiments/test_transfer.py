@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from tests.experiments.test_leaderboard import in_this_process
 from tests.tasks.conftest import write_config
 from tests.tasks.dense_stores import change_store
 from tests.tasks.test_configs import ROOT, read
 from wherewhen.cli import main
+from wherewhen.experiments import jobs
 from wherewhen.ingest import world
 
 TOY: dict[str, Any] = {"max_steps": 2, "accelerator": "cpu"}
@@ -77,7 +79,8 @@ def test_a_finished_cell_of_other_settings_is_refused(words: list[str], capsys: 
     assert "holds the result of other settings" in capsys.readouterr().err
 
 
-def test_a_store_without_labels_can_be_asked_for_change_alone(tmp_path: Path) -> None:
+def test_a_store_without_labels_can_be_asked_for_change_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "run", in_this_process)
     change_store(tmp_path / "store")
     config = read(ROOT / "pretrain" / "moco_v2.yaml")
     config["model"]["queue"] = 16

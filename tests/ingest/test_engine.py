@@ -255,10 +255,12 @@ def test_wrong_targets_are_refused(tmp_path: Path) -> None:
 
 
 SLOW_BUILD = """
+import signal
 import sys
 from pathlib import Path
 from tests.ingest.test_engine import Make, build_it, plan_of
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born deaf to it
     build_it(Path(sys.argv[1]), Make(pause=0.2), plan_of(60), shard_size=2, workers=int(sys.argv[2]))
 """
 
