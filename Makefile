@@ -10,9 +10,9 @@ JOBS ?= auto
 demo: install
 	$(BIN)/wherewhen demo $(if $(EUROSAT),--eurosat "$(EUROSAT)") $(if $(LOCATIONS),--locations "$(LOCATIONS)") $(DEMO)
 
-# a process a core; neighbours in a file mostly share one, and what is left at the end is shared out
+# a process a core, each test file in one of them
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 slow: install
 	$(BIN)/python -m pytest -m "slow or data" $(ARGS)
