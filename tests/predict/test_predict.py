@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 import rasterio
 
+from tests.predict.test_blend import mapped
 from tests.tasks.conftest import make_store, settings, write_config
 from tests.tasks.dense_stores import LEVEL, change_store, dense_settings, masked_store, random_masks
 from wherewhen.cli import main
 from wherewhen.predict import cog, scene_map
+from wherewhen.predict.blend import BLEND, Tiling
 from wherewhen.predict.network import Network
 from wherewhen.student import load
 
@@ -142,6 +144,23 @@ def test_a_killed_map_goes_on_to_the_same_bytes(
     capsys.readouterr()
     assert main([*call, str(tmp_path / "killed"), "--flips"]) == 2
     assert "is a map of other weights, scenes or settings" in capsys.readouterr().err
+
+
+def test_a_real_network_shows_no_steps_where_windows_meet(dense: Path) -> None:
+    """Steps from pixel to pixel there, over those elsewhere, are what they are in one pass over the same picture."""
+    network, scene = Network(load(dense, "cpu"), ""), picture(250, 410, seed=2)
+    tiling = Tiling(scene.shape[1:], 128, 48, network.align)
+    blended, _ = mapped(scene, tiling, network)
+
+    def ratio(p: np.ndarray, axis: int) -> float:
+        steps = np.abs(np.diff(p, axis=axis + 1)).mean((0, 2 - axis))
+        meet = np.zeros(len(steps), bool)
+        for start in tiling.starts(axis)[1:]:
+            meet[start + tiling.drop - 1 : start + tiling.drop + BLEND] = True
+        return float(steps[meet].mean() / steps[~meet].mean())
+
+    for axis in (0, 1):
+        assert ratio(blended, axis) < 1.05 * ratio(whole(dense, scene), axis)
 
 
 def test_flips_are_the_mean_of_four(dense: Path) -> None:

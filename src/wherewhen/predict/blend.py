@@ -16,7 +16,7 @@ import numpy as np
 from wherewhen.errors import UserError
 
 BLEND = 16  # pixels over which neighbours fade into each other
-BUFFER = 1 << 28  # bytes of probabilities that are summed up at a time
+BUFFER = 1 << 26  # bytes of probabilities that are summed up at a time
 
 
 class Tiling(NamedTuple):
