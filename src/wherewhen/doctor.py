@@ -136,7 +136,7 @@ def examine_places(store: "PatchStore") -> Iterator[Finding]:
     import numpy as np
 
     from wherewhen.ingest.blocks import agreement_range
-    from wherewhen.splits import distance_to_nearest, rank
+    from wherewhen.splits import distance_to_nearest, shuffled
 
     place, split = store.place(), store.table["split"].to_numpy(dtype=object)
     for part, unknown in (("place", np.isnan(place).any(1)), ("time", np.isnan(store.day()))):
@@ -147,7 +147,7 @@ def examine_places(store: "PatchStore") -> Iterator[Finding]:
                 "or not to be told it",
             )
     there = np.flatnonzero(~np.isnan(place).any(1))
-    there = there[np.argsort(rank(list(store.table["id"].iloc[there]), 0), kind="stable")]
+    there = there[shuffled(list(store.table["id"].iloc[there]), 0)]
     training, test = (there[split[there] == part] for part in ("train", "test"))
     side = (store.header.pixel_size or np.nan) * max(store.shape[-2:]) / 1000  # km
     if len(training) and len(test) and np.isfinite(side):

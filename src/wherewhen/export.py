@@ -148,11 +148,11 @@ def images(about: "About", store: "PatchStore | None") -> Shown:
     """Patches of the store, evenly from its first to its last; generated ones in the stored range where it is gone."""
     import numpy as np
 
-    from wherewhen.tasks.samples import samples_of
+    from wherewhen.tasks.samples import samples_of, target_of
 
     facts = about.facts
     if store is not None:
-        samples = samples_of(store, facts.label_kind if facts.label_kind in ("mask", "change") else "patch")
+        samples = samples_of(store, target_of(facts.label_kind))
         rows = np.unique(np.linspace(0, len(samples.ids) - 1, SHOWN).astype(int))
         pixels = samples.pixels(rows)
         if facts.dates == 2:

@@ -72,7 +72,7 @@ def look(store: PatchStore, target: str | None) -> Found:
     Raises:
         UserError: Nothing, or not what is wanted.
     """
-    from wherewhen.tasks.samples import samples_of
+    from wherewhen.tasks.samples import has_label, samples_of
 
     there = [kind for kind in reversed(TARGETS) if has(store, kind)]
     if not there:
@@ -84,8 +84,7 @@ def look(store: PatchStore, target: str | None) -> Found:
     rows = np.flatnonzero(samples.split == "train")
     if not len(rows):
         raise UserError(f"{store.path} has no training patches; prepare it with a split")
-    strata = samples.strata(rows)
-    labelled = int((strata != -1).reshape(len(rows), -1).any(1).sum())
+    labelled = int(has_label(samples.strata(rows)).sum())
     if not labelled:
         raise UserError(f"{store.path} has no label in its training part; prepare it with another split")
     shares = {"place": ~np.isnan(samples.place()[rows]).any(1), "time": ~np.isnan(samples.day()[rows])}

@@ -21,10 +21,15 @@ def rank(ids: Sequence[str], seed: int) -> np.ndarray:
     return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
 
 
+def shuffled(ids: Sequence[str], seed: int) -> np.ndarray:
+    """Positions of the ids by rank, (N,): at random, but always the same."""
+    return np.argsort(rank(ids, seed), kind="stable")
+
+
 def hold_out(ids: Sequence[str], share: float, seed: int) -> np.ndarray:
     """Mask (N,) of the `share` of ids that come first in the ranking, rounded to whole patches."""
     held = np.zeros(len(ids), dtype=bool)
-    held[np.argsort(rank(ids, seed), kind="stable")[: round(share * len(ids))]] = True
+    held[shuffled(ids, seed)[: round(share * len(ids))]] = True
     return held
 
 
@@ -43,7 +48,7 @@ def per_class(labels: np.ndarray, ids: Sequence[str], classes: Sequence[str], co
     """
     if count < 1:
         raise UserError(f"{count} labels a class cannot train anything; ask for 1 or more")
-    order = np.argsort(rank(ids, seed), kind="stable")
+    order = shuffled(ids, seed)
     chosen = []
     for index, name in enumerate(classes):
         members = order[labels[order] == index]
@@ -72,7 +77,7 @@ def stratified(labels: np.ndarray, ids: Sequence[str], share: float, seed: int) 
     if not 0 < share <= 1:
         raise UserError(f"label share {share} is outside (0, 1]; 0.01 is one in a hundred")
     member = labels > 0 if labels.ndim == 2 else labels[:, None] == np.arange(labels.max(initial=-1) + 1)
-    order = np.argsort(rank(ids, seed), kind="stable")
+    order = shuffled(ids, seed)
     chosen = np.zeros(len(ids), dtype=bool)
     for index in np.argsort(member.sum(0), kind="stable"):
         wanted = math.ceil(share * member[:, index].sum() - 1e-9)
@@ -132,7 +137,7 @@ def spatial_blocks(
         raise UserError(f"{count} patches have no place, so no spatial blocks; use the given split for them")
     block = blocks(place, block_km)
     names, inverse, counts = np.unique(block, axis=0, return_inverse=True, return_counts=True)
-    order = np.argsort(rank([f"{row}/{column}" for row, column in names], seed), kind="stable")
+    order = shuffled([f"{row}/{column}" for row, column in names], seed)
     before = np.cumsum(counts[order]) - counts[order]
     in_test = np.zeros(len(names), dtype=bool)
     in_test[order[before < share * len(place)]] = True
@@ -165,9 +170,13 @@ def distance_to_nearest(place: np.ndarray, others: np.ndarray, chunk: int = 1024
     for start in range(0, len(here), chunk):
         part = here[start : start + chunk]
         nearest = there[(part @ there.T).argmax(1)]
-        # distance from the chord, not from the cosine, which has no digits left for short ways
         chords.append(np.linalg.norm(part - nearest, axis=1))
-    distance: np.ndarray = 2 * EARTH_RADIUS_KM * np.arcsin((np.concatenate(chords) / 2).clip(0, 1))
+    return kilometres(np.concatenate(chords))
+
+
+def kilometres(chord: np.ndarray) -> np.ndarray:
+    """Great-circle distance from a chord of the unit sphere; the cosine has no digits left for short ways."""
+    distance: np.ndarray = 2 * EARTH_RADIUS_KM * np.arcsin((chord / 2).clip(0, 1))
     return distance
 
 

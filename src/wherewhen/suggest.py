@@ -20,14 +20,14 @@ from wherewhen.answering import Answering
 from wherewhen.errors import UserError
 from wherewhen.files import make_folder, write_text
 from wherewhen.scale import check_bands
-from wherewhen.semi import UNKNOWN
+from wherewhen.splits import EARTH_RADIUS_KM, unit_vectors
 from wherewhen.store import PatchStore
 from wherewhen.student import Student, load
+from wherewhen.tasks.samples import Samples, has_label, samples_of, target_of
 from wherewhen.views import resize
 
 FAR_KM = 200.0  # beyond it a place is new, however far it is
 SEASON_KM = 1000.0  # what half a year is worth, in kilometres
-EARTH_KM = 6371.0
 LEAST = 0.05  # of each factor, so that none alone decides
 
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     check_bands(student.bands, store.bands, str(store.path))
     if student.kind == "change":
         raise UserError("suggestions are of single patches, and this run is about pairs; label the pairs of its errors")
-    labelled, others = parts(store, student.kind == "mask")
+    labelled, others = parts(samples_of(store, target_of(student.kind)))
     rng = np.random.default_rng(0)
     others = np.sort(rng.permutation(others)[: args.most])
     labelled = np.sort(rng.permutation(labelled)[: args.most])
@@ -79,22 +79,17 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def parts(store: PatchStore, masks: bool) -> tuple[np.ndarray, np.ndarray]:
+def parts(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the labelled and of the unlabelled training patches.
 
     Raises:
         UserError: All are labelled.
     """
-    training = (store.table["split"] == "train").to_numpy()
-    if masks:
-        has = store.table["mask_shard"].notna().to_numpy().copy()
-        rows = np.flatnonzero(has)
-        has[rows] = (store.masks(rows) != 255).any((1, 2))
-    else:
-        has = (store.labels().reshape(len(store), -1) != UNKNOWN).any(1)
-    if not (training & ~has).any():
-        raise UserError(f"every training patch of {store.path} has a label; there is nothing to suggest")
-    return np.flatnonzero(training & has), np.flatnonzero(training & ~has)
+    training = np.flatnonzero(samples.split == "train")
+    known = has_label(samples.strata(training))
+    if known.all():
+        raise UserError(f"every training patch of {samples.store.path} has a label; there is nothing to suggest")
+    return training[known], training[~known]
 
 
 def look(store: PatchStore, student: Student, rows: np.ndarray, batch: int = 64) -> Known:
@@ -105,8 +100,7 @@ def look(store: PatchStore, student: Student, rows: np.ndarray, batch: int = 64)
         unsure.append(entropy(student.predict_proba(pixels, batch=batch), student.kind))
         features.append(described(student, pixels))
     place, day = store.place()[rows], store.day()[rows]
-    lat, lon = np.radians(place.T)
-    globe = EARTH_KM * np.stack((np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)), axis=1)
+    globe = EARTH_RADIUS_KM * unit_vectors(place)
     turn = 2 * np.pi * day
     season = SEASON_KM / 2 * np.stack((np.cos(turn), np.sin(turn)), axis=1)
     return Known(np.concatenate(unsure), np.concatenate(features), np.concatenate((globe, season), axis=1))

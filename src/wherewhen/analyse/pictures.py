@@ -61,10 +61,7 @@ def run(args: argparse.Namespace) -> None:
     path = args.store or Path(data["store"])
     samples = samples_of(PatchStore.open(path), data["target"])
     assert isinstance(samples, Masked)  # only such have maps
-    row_of = {name: row for row, name in enumerate(samples.ids)}
-    if missing := [name for name in found[0].ids if name not in row_of]:
-        raise UserError(f"{path} has no {missing[0]!r}, which {found[0].name} was tested on; give its store by --store")
-    rows = np.array([row_of[name] for name in found[0].ids])
+    rows = samples.positions(found[0].ids, found[0].name)
     chosen = choose(samples, rows, args.patches)
     draw(samples, rows[chosen], [run._replace(maps=run.maps[chosen]) for run in found], args.out)
     print(f"{args.out}: {len(chosen)} of {len(rows)} test samples of {path}")

@@ -28,7 +28,7 @@ from wherewhen.loader import PixelSource
 from wherewhen.plots import save
 from wherewhen.scale import Scale, check_bands
 from wherewhen.semi import UNKNOWN
-from wherewhen.splits import rank
+from wherewhen.splits import shuffled
 from wherewhen.store import PatchStore
 from wherewhen.tasks.pretrain_verb import PretrainCli
 
@@ -156,7 +156,7 @@ def chosen(store: PatchStore, count: int) -> np.ndarray:
     rows = np.flatnonzero(shown)
     if min(len(rows), count) < FEWEST:
         raise UserError(f"{store.path} shows {min(len(rows), count)} labelled test patches; it takes {FEWEST} or more")
-    kept: np.ndarray = rows[np.argsort(rank(list(store.table["id"].iloc[rows]), 0), kind="stable")[:count]]
+    kept: np.ndarray = rows[shuffled(list(store.table["id"].iloc[rows]), 0)[:count]]
     return kept
 
 

@@ -17,6 +17,7 @@ from wherewhen.experiments.cells import PLAN, Cell, budget_title, result
 from wherewhen.experiments.statistics import NORMAL_WIDTH, mean_interval, paired_gain
 from wherewhen.files import read_json, write_text
 from wherewhen.plots import COLOURS
+from wherewhen.tasks.evaluation import TITLES
 
 # what a table shows beside the headline: head, key of a result, format
 COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
@@ -30,7 +31,6 @@ COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "change": (("precision (%)", "precision", ".1f"), ("recall (%)", "recall", ".1f")),
 }
 COSTS = (("labels", "labelled", ",.0f"), ("seconds", "seconds", ".1f"), ("TFLOPs", "teraflops", ".3g"))
-METRICS = {"accuracy": "accuracy", "map_macro": "mAP macro", "miou": "mIoU", "f1": "F1 of change"}
 FOOT = """\
 The first figure is the mean over replicates (pairs of store and seed) ± their standard deviation, with the 95 %
 bootstrap interval of the mean over replicates and test patches; gains are paired by replicate, with Student's t 95 %
@@ -176,7 +176,7 @@ def write(out: Path, name: str, note: str = "") -> str:
 
 def paint(board: Board, path: Path) -> None:
     """Scores as lines over the label budgets where there are several and few rows, else as a list of rows."""
-    metric, panels = METRICS[board.plan["metric"]], {}
+    metric, panels = TITLES[board.plan["metric"]], {}
     for split, budgets in board.sections().items():
         panels[board.split_title(split)] = {labels: bars(board.summaries(split, labels)) for labels in budgets}
     rows = {bar.title for panel in panels.values() for some in panel.values() for bar in some}
@@ -269,7 +269,7 @@ def rows_table(board: Board, what: str, lines: Sequence[Summary]) -> str:
         return ""
     columns = COLUMNS[board.plan["kind"]] + COSTS
     paper = any(not math.isnan(line.published) for line in lines)
-    heads = [what, f"{METRICS[board.plan['metric']]} (%)", *(["paper"] if paper else []), *(c[0] for c in columns)]
+    heads = [what, f"{TITLES[board.plan['metric']]} (%)", *(["paper"] if paper else []), *(c[0] for c in columns)]
     text = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for line in lines:
         cells = [line.row.title, score(line), *([number(line.published, ".1f")] if paper else [])]

@@ -61,7 +61,7 @@ def agreement_range(place: np.ndarray, labels: np.ndarray) -> float | None:
     shares of the classes. The range is the middle of the first bin in which it is a tenth of what it is in the first,
     or within two standard errors of nothing.
     """
-    chosen = np.argsort(splits.rank([str(row) for row in range(len(labels))], 0), kind="stable")[:_LABELS]
+    chosen = splits.shuffled([str(row) for row in range(len(labels))], 0)[:_LABELS]
     place, labels = place[chosen], labels[chosen]
     shares = np.bincount(labels) / max(1, len(labels))
     chance = float((shares**2).sum())
@@ -70,7 +70,7 @@ def agreement_range(place: np.ndarray, labels: np.ndarray) -> float | None:
     vectors = splits.unit_vectors(place)
     first, second = np.triu_indices(len(labels), k=1)
     chord = np.concatenate([np.linalg.norm(vectors[a] - vectors[b], axis=1) for a, b in _pieces(first, second)])
-    distance = 2 * splits.EARTH_RADIUS_KM * np.arcsin((chord / 2).clip(0, 1))
+    distance = splits.kilometres(chord)
     alike = labels[first] == labels[second]
     apart = distance > 0
     if not apart.any():

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from wherewhen.bands import load_sensor
+from wherewhen.engines import Workers
 from wherewhen.errors import UserError
 from wherewhen.ingest.ben_index import label_sets, read_index
 from wherewhen.ingest.bigearthnet_lists import tested_only_there
 from wherewhen.ingest.engine import Shard, build
 from wherewhen.ingest.nomenclature import CLASSES_19
 from wherewhen.patch_lists import SPLIT_NAMES
-from wherewhen.splits import rank
+from wherewhen.splits import shuffled
 from wherewhen.store import PatchStore
 from wherewhen.store_header import StoreHeader
 from wherewhen.world import BANDS
@@ -40,7 +41,7 @@ def prepare(
     seed: int = 0,
     geographic: bool = False,
     keep_snow_and_clouds: bool = False,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> PatchStore:
     """Render patches with the places, times and label sets of a real index into a PatchStore.
 
@@ -55,7 +56,7 @@ def prepare(
         seed: Of the choice and of every picture, at least 0.
         geographic: Test on all of Portugal and Ireland; patches for testing elsewhere are in no part.
         keep_snow_and_clouds: Also take records flagged for snow, or for cloud or its shadow; the pictures show them.
-        workers: Processes; the store is the same for any number.
+        workers: Processes, or an engine; the store is the same for any.
 
     Raises:
         UserError: A value is out of range, the index is wrong, or the output cannot be used.
@@ -63,7 +64,6 @@ def prepare(
     check_ranges(
         ("patches", patches, patches >= 1, "at least 1"),
         ("seed", seed, seed >= 0, "at least 0"),
-        ("workers", workers, workers >= 1, "at least 1"),
     )
     records = _drawn(index, patches, seed, keep_snow_and_clouds)
     labels = label_sets(records["labels_mask"].to_numpy())
@@ -102,7 +102,7 @@ def _drawn(index: Path, patches: int, seed: int, keep_snow_and_clouds: bool) -> 
     if patches > len(records):
         kind = "" if keep_snow_and_clouds else " without flags for snow or cloud"
         raise UserError(f"--patches {patches} is out of range: {index} has {len(records)} records{kind}; ask for fewer")
-    records = records.iloc[np.argsort(rank(records["patch_id"].tolist(), seed), kind="stable")[:patches]]
+    records = records.iloc[shuffled(records["patch_id"].tolist(), seed)[:patches]]
     strange = ~records["lat"].between(*_NORTHERN)
     if strange.any():
         name, lat = records.loc[strange, ["patch_id", "lat"]].iloc[0]

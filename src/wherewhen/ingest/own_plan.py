@@ -138,9 +138,8 @@ def unlabelled(
         held = plan[plan["split"].isin(["test", "val"])]
         taken = {tuple(block) for block in splits.blocks(held[_PLACE].to_numpy(), split.side)}
         own = splits.blocks(free[_PLACE].to_numpy(), split.side)
-        free = free[[tuple(block) not in taken for block in own]]
+        free = free[np.array([tuple(block) not in taken for block in own], bool)]
     test = plan.loc[plan["split"] == "test", _PLACE].to_numpy()
     free = free[splits.distance_to_nearest(free[_PLACE].to_numpy(), test) > split.gap]
-    order = np.argsort(splits.rank(free["id"].tolist(), seed), kind="stable")
-    chosen: pd.DataFrame = free.iloc[order[:count]].assign(split="train")
+    chosen: pd.DataFrame = free.iloc[splits.shuffled(free["id"].tolist(), seed)[:count]].assign(split="train")
     return chosen

@@ -6,10 +6,11 @@ import altair as alt
 
 from wherewhen.errors import UserError
 from wherewhen.experiments.cells import PLAN, budget_title
-from wherewhen.experiments.report import METRICS, Board, Summary
+from wherewhen.experiments.report import Board, Summary
 from wherewhen.report.blocks import Block, Chart, Listing, Section, Table
 from wherewhen.report.charts import Drawing, by_run, spec, values
 from wherewhen.report.result import span
+from wherewhen.tasks.evaluation import TITLES
 
 HEIGHT = 300
 
@@ -37,7 +38,7 @@ def curves(number: int, board: Board, split: str, found: dict[float, list[Summar
     """Scores over budgets; none where there is only one."""
     if len(found) < 2:
         return []
-    metric = METRICS[board.plan["metric"]]
+    metric = TITLES[board.plan["metric"]]
     rows = [
         {"labels": 100 * labels if labels < 1 else labels, "run": line.row.title, "score": line.score, "low": line.low,
          "high": line.high}
@@ -75,7 +76,7 @@ def drawn(rows: list[dict[str, object]], metric: str, unit: str) -> Drawing:
 
 def table(board: Board, split: str, labels: float | None, lines: list[Summary]) -> Table:
     """A row of the experiment a line."""
-    metric = METRICS[board.plan["metric"]]
+    metric = TITLES[board.plan["metric"]]
     rows = [
         (line.row.title, f"{line.score:.1f}" if line.finished else "–", span(line.low, line.high),
          f"{line.finished} of {line.planned}")

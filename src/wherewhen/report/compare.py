@@ -19,7 +19,7 @@ from wherewhen.tasks.bootstrap import (
     percentiles,
     resamples,
 )
-from wherewhen.tasks.dense import confusions, figures_of
+from wherewhen.tasks.dense import confusions, weighed
 from wherewhen.tasks.evaluation import HEADLINE
 from wherewhen.tasks.facts import LabelKind
 from wherewhen.tasks.metrics import Decisions
@@ -62,9 +62,4 @@ def pixel_scorer(kind: LabelKind, answers: Answers) -> tuple[int, Callable[[torc
     truth = torch.from_numpy(answers.truth).long()
     counts = confusions(torch.from_numpy(answers.said).long(), truth.where(truth != VOID, UNKNOWN), classes)
     counts = counts[counts.sum((1, 2)) > 0].double()
-    flat = counts.flatten(1)
-
-    def figures(weights: torch.Tensor) -> Figures:
-        return figures_of(kind)((weights.T.double() @ flat).unflatten(1, counts.shape[1:]))
-
-    return len(counts), figures
+    return len(counts), weighed(kind, counts)

@@ -8,10 +8,10 @@ import pandas as pd
 from wherewhen.report.blocks import Beside, Block, Chart, Listing, Note, Section, Table
 from wherewhen.report.charts import spec, zoom
 from wherewhen.report.places import Box, axis, placed, spot
-from wherewhen.report.result import METRICS
 from wherewhen.report.runs import Run
 from wherewhen.report.subject import Subject
 from wherewhen.report.training import lines
+from wherewhen.tasks.evaluation import TITLES
 
 GREY = "What the teacher of {} expects of a grey image: by place (mean of the months), and by day (mean of places)."
 OVERLAP = 0.53  # of a cell's side, to each side of its middle: no gaps of rounding between cells
@@ -104,7 +104,7 @@ def audited(run: Run, audit: pd.DataFrame) -> Iterator[Block]:
     metric = str(audit.columns[2])
     head = (
         "network, and what it is told",
-        f"{METRICS[metric]} (%)",
+        f"{TITLES[metric]} (%)",
         "change",
         "decisions changed (%)",
         "probability moved",

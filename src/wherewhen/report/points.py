@@ -14,7 +14,7 @@ from wherewhen.report import pictures
 from wherewhen.report.answers import Answers
 from wherewhen.report.subject import Subject
 from wherewhen.semi import UNKNOWN
-from wherewhen.splits import rank
+from wherewhen.splits import shuffled
 from wherewhen.tasks.samples import Masked, Patches, Samples
 
 MOST = {"test": 5000, "labelled": 600, "other": 2000}  # patches of each role that are shown
@@ -112,7 +112,7 @@ def rest(subject: Subject, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
 
 def some(rows: np.ndarray, ids: list[str], most: int) -> np.ndarray:
     """At random, but always the same."""
-    kept: np.ndarray = np.sort(rows[np.argsort(rank(ids, 0), kind="stable")[:most]]) if len(rows) > most else rows
+    kept: np.ndarray = np.sort(rows[shuffled(ids, 0)[:most]]) if len(rows) > most else rows
     return kept
 
 

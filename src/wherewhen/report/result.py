@@ -11,30 +11,14 @@ from wherewhen.report.charts import COLOURS, Drawing, spec, values
 from wherewhen.report.compare import gain
 from wherewhen.report.runs import Run
 from wherewhen.report.subject import Subject
-from wherewhen.tasks.evaluation import HEADLINE
+from wherewhen.tasks.evaluation import HEADLINE, TITLES
 
-METRICS = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "map_macro": "mAP macro",
-    "map_micro": "mAP micro",
-    "f1_macro": "F1 macro",
-    "f1_micro": "F1 micro",
-    "miou": "mIoU",
-    "overall_accuracy": "overall accuracy",
-    "f1": "F1 of change",
-    "precision": "precision",
-    "recall": "recall",
-    "iou": "IoU of change",
-    "calibration_error": "calibration error",
-    "cross_entropy": "cross-entropy",
-}
 SHARES = ("calibration_error", "cross_entropy")  # not in %
 
 
 def section(subject: Subject) -> Section:
     """The headline metric of every run, and of what lies beside."""
-    metric = METRICS[HEADLINE[subject.first.kind]]
+    metric = TITLES[HEADLINE[subject.first.kind]]
     rows = [*subject.runs, *subject.beside]
     figures = [(run, *run.score) for run in rows]
     table = pd.DataFrame([{"run": r.name, "score": s, "low": low, "high": high} for r, s, low, high in figures])
@@ -91,8 +75,8 @@ def gains(subject: Subject, metric: str) -> Iterator[Table]:
 
 def others(runs: Sequence[Run]) -> Table:
     """Every metric, a row each."""
-    keys = [key for key in METRICS if any(key in run.test for run in runs)]
-    body = [[METRICS[k] + ("" if k in SHARES else " (%)"), *(figure(run.test, k) for run in runs)] for k in keys]
+    keys = [key for key in TITLES if any(key in run.test for run in runs)]
+    body = [[TITLES[k] + ("" if k in SHARES else " (%)"), *(figure(run.test, k) for run in runs)] for k in keys]
     return Table("Every metric with its 95 % interval", ("metric", *(run.name for run in runs)), body, folded=True)
 
 
@@ -120,4 +104,4 @@ def questions(subject: Subject) -> Iterator[Table]:
         if metric in test
     ]  # fmt: skip
     if body:
-        yield Table("Asked otherwise", ("run", "network, and what it was told", f"{METRICS[metric]} (%)"), body)
+        yield Table("Asked otherwise", ("run", "network, and what it was told", f"{TITLES[metric]} (%)"), body)

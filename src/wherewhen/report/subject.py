@@ -13,7 +13,7 @@ from wherewhen.errors import UserError
 from wherewhen.report.answers import Answers, of_many, of_one, of_pixels
 from wherewhen.report.runs import Run
 from wherewhen.store import PatchStore
-from wherewhen.tasks.samples import Masked, Patches, Samples, samples_of
+from wherewhen.tasks.samples import Masked, Patches, Samples, samples_of, target_of
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ def subject(runs: Sequence[Run], beside: Sequence[Run], store: Path | None) -> S
     path = store or (Path(data["store"]) if "store" in data else None)
     samples, rows = None, np.empty(0, np.int64)
     if path is not None and (store is not None or (path / "store.json").is_file()):
-        usual = {"mask": "mask", "change": "change"}.get(runs[0].kind, "patch")
-        samples = samples_of(PatchStore.open(path), data.get("target", usual))
+        samples = samples_of(PatchStore.open(path), data.get("target", target_of(runs[0].kind)))
         rows = found(samples, runs[0], path)
     return Subject(runs, beside, samples, rows, [answers(run, samples, rows) for run in runs])
 
@@ -82,13 +81,10 @@ def found(samples: Samples, run: Run, path: Path) -> np.ndarray:
     Raises:
         UserError: One is not there, or the classes are others.
     """
-    place = {name: row for row, name in enumerate(samples.ids)}
-    missing = next((name for name in run.ids if name not in place), None)
-    if missing is not None:
-        raise UserError(f"{path} has no {missing!r}, which {run.folder} was tested on; give its store by --store")
+    rows = samples.positions(run.ids, run.folder)
     if list(samples.classes) != list(run.classes.index):
         raise UserError(f"{path} has other classes than {run.folder} was tested on; give its store by --store")
-    return np.array([place[name] for name in run.ids], np.int64)
+    return rows
 
 
 def answers(run: Run, samples: Samples | None, rows: np.ndarray) -> Answers | None:

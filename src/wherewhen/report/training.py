@@ -11,10 +11,9 @@ from wherewhen.analyse import pseudo_labels
 from wherewhen.errors import UserError
 from wherewhen.report.blocks import Beside, Block, Chart, Note, Section
 from wherewhen.report.charts import HEIGHT, Drawing, by_run, spec, values
-from wherewhen.report.result import METRICS
 from wherewhen.report.runs import Run
 from wherewhen.report.subject import Subject
-from wherewhen.tasks.evaluation import HEADLINE
+from wherewhen.tasks.evaluation import HEADLINE, TITLES
 
 LOSSES = 7  # curves of one run
 PSEUDO = {
@@ -42,8 +41,8 @@ def validation(watched: dict[str, pd.DataFrame], metric: str) -> Iterator[Chart]
     rows = pd.concat([frame[frame["name"] == name].assign(run=run) for run, frame in watched.items()])
     if len(rows):
         ends = [f"{run} ends at {part['value'].iloc[-1]:.1f} %" for run, part in rows.groupby("run", sort=False)]
-        title = f"Validation {METRICS[metric]}"
-        drawn = lines(rows[["step", "value", "run"]], list(watched), f"{METRICS[metric]} (%)")
+        title = f"Validation {TITLES[metric]}"
+        drawn = lines(rows[["step", "value", "run"]], list(watched), f"{TITLES[metric]} (%)")
         yield Chart("validation", spec(drawn, "validation"), title, f"{title} by step. {'; '.join(ends)}.")
 
 

@@ -15,7 +15,7 @@ from wherewhen.semi import UNKNOWN
 from wherewhen.store import PatchStore
 from wherewhen.tasks.elsewhere import permuted
 from wherewhen.tasks.facts import Facts, frequencies, shares
-from wherewhen.tasks.samples import Masked, Patches, Target, samples_of
+from wherewhen.tasks.samples import Masked, Patches, Target, has_label, samples_of
 
 VERIFIED_BYTES = 2 << 30  # checksums of a store up to this size are always read before a run: a second or two
 
@@ -236,12 +236,11 @@ class StoreData(pl.LightningDataModule):
             return splits.per_class(labels, ids, list(classes), self.labels_per_class, self.seed)
         if self.label_share is not None:
             return splits.stratified(labels, ids, self.label_share, self.seed)
-        return np.flatnonzero((labels != UNKNOWN).reshape(len(labels), -1).any(1))
+        return np.flatnonzero(has_label(labels))
 
     def _known_masks(self, rows: np.ndarray) -> np.ndarray:
         """Whether any pixel's class is known, (n,)."""
-        known: np.ndarray = self.samples.strata(rows) != UNKNOWN
-        return known
+        return has_label(self.samples.strata(rows))
 
     def _is_read_at_once(self) -> bool:
         """Whether the store is small, or goes into memory: then its checksums cost little beside."""

@@ -80,13 +80,8 @@ class DenseEvaluation(Evaluation):
         counts = counts[counts.sum((1, 2)) > 0].double()
         if not len(counts):
             return {}
-        flat, figures = counts.flatten(1), figures_of(self.kind)
-
-        def drawn(weights: Tensor) -> Figures:
-            return figures((weights.T.double() @ flat).unflatten(1, counts.shape[1:]))
-
         defined = self.metrics()
-        found = intervals_of(drawn, len(counts))
+        found = intervals_of(weighed(self.kind, counts), len(counts))
         return {name: pair for name, pair in found.items() if name in defined}
 
     def report(self) -> dict[str, Any]:
@@ -134,6 +129,12 @@ def confusions(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
     cell = (image * classes + truth) * classes + predicted
     counts = torch.bincount(cell[truth != UNKNOWN], minlength=len(truth) * classes**2)
     return counts.view(-1, classes, classes)
+
+
+def weighed(kind: str, counts: Tensor) -> Callable[[Tensor], Figures]:
+    """From weights of images (N, R) to figures (R,), by the counts of each image (N, K, K) float64."""
+    flat, figures = counts.flatten(1), figures_of(kind)
+    return lambda weights: figures((weights.T.double() @ flat).unflatten(1, counts.shape[1:]))
 
 
 def figures_of(kind: str) -> Callable[[Tensor], Figures]:

@@ -26,6 +26,22 @@ from wherewhen.tasks.facts import LabelKind
 from wherewhen.tasks.metrics import Decisions, class_table, metrics
 
 HEADLINE: dict[LabelKind, str] = {"one": "accuracy", "many": "map_macro", "mask": "miou", "change": "f1"}
+TITLES = {  # what people call a metric, in the order of tables
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "map_macro": "mAP macro",
+    "map_micro": "mAP micro",
+    "f1_macro": "F1 macro",
+    "f1_micro": "F1 micro",
+    "miou": "mIoU",
+    "overall_accuracy": "overall accuracy",
+    "f1": "F1 of change",
+    "precision": "precision",
+    "recall": "recall",
+    "iou": "IoU of change",
+    "calibration_error": "calibration error",
+    "cross_entropy": "cross-entropy",
+}
 
 
 @dataclass

@@ -19,7 +19,7 @@ from torch import Tensor
 from wherewhen.errors import UserError
 from wherewhen.loader import PixelSource
 from wherewhen.semi import UNKNOWN
-from wherewhen.splits import rank
+from wherewhen.splits import shuffled
 from wherewhen.store import PatchStore
 
 NEIGHBOURS, TEMPERATURE = 20, 0.07
@@ -77,14 +77,13 @@ class Probe:
         if store.label_kind != "one":
             raise UserError(f"{store.path} has not one label a patch, which a probe needs; choose another store")
         labels, split = store.labels(), store.table["split"].to_numpy(dtype=object)
-        chance = rank(list(store.table["id"]), 0)
+        order = shuffled(list(store.table["id"]), 0)
         self.store = store
         self.parts: dict[str, Part] = {}
         for name in ("train", "test"):
-            rows = np.flatnonzero((split == name) & (labels != UNKNOWN))
+            rows = order[((split == name) & (labels != UNKNOWN))[order]][:MOST]
             if not len(rows):
                 raise UserError(f"{store.path} has no labelled {name} patches for a probe; choose another store")
-            rows = rows[np.argsort(chance[rows], kind="stable")[:MOST]]
             self.parts[name] = Part(PixelSource(store, rows, image_size), torch.from_numpy(labels[rows]).long())
 
     def of(self, describe: Callable[[Tensor], Tensor]) -> dict[str, float]:

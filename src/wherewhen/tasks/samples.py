@@ -4,7 +4,8 @@ Notation: N samples, n of them, C bands, H × W pixels, K classes. `rows` are po
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -76,9 +77,33 @@ class Samples(ABC):
         """Stored numbers, (n, C, H, W)."""
         return self.store.pixels(rows)
 
+    def positions(self, ids: Sequence[str], tested: str | Path) -> np.ndarray:
+        """Positions of named samples, (n,) int64.
+
+        Args:
+            ids: Their names.
+            tested: What was tested on them, for the message.
+
+        Raises:
+            UserError: One is not there.
+        """
+        place = {name: row for row, name in enumerate(self.ids)}
+        missing = next((name for name in ids if name not in place), None)
+        if missing is not None:
+            raise UserError(
+                f"{self.store.path} has no {missing!r}, which {tested} was tested on; give its store by --store"
+            )
+        return np.array([place[name] for name in ids], np.int64)
+
     @abstractmethod
     def strata(self, rows: np.ndarray) -> np.ndarray:
         """By what a label budget is shared out: a class (n,), or classes (n, K) of 0 and 1; −1 unknown."""
+
+
+def has_label(strata: np.ndarray) -> np.ndarray:
+    """Which samples have any known label, (n,) bool, by their strata (n,) or (n, K)."""
+    known: np.ndarray = (strata != UNKNOWN).reshape(len(strata), -1).any(1)
+    return known
 
 
 class Patches(Samples):
@@ -205,6 +230,11 @@ class Pairs(Masked):
 
 
 KINDS: dict[Target, type[Samples]] = {"patch": Patches, "mask": Masked, "change": Pairs}
+
+
+def target_of(kind: LabelKind) -> Target:
+    """The target that has labels of this kind."""
+    return kind if kind == "mask" or kind == "change" else "patch"
 
 
 def samples_of(store: PatchStore, target: Target) -> Samples:
