@@ -2,10 +2,13 @@
 
 import socket
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from wherewhen.errors import UserError
@@ -342,6 +345,45 @@ def test_a_remote_file_that_is_a_vrt_is_not_opened(tmp_path: Path) -> None:
     find(catalog, "sentinel2_l2a")  # one's own
     with served(tmp_path) as (address, _), pytest.raises(UserError, match=r"item a: a\.tif cannot be read"):
         find(f"{address}/{catalog.name}", "sentinel2_l2a")
+
+
+# -- a table of items -----------------------------------------------------------------------------
+
+
+def table_of(path: Path, *items: dict[str, Any]) -> Path:
+    """The items as stac-geoparquet lays them out: properties are columns, times are times, footprints are WKB."""
+    rows = []
+    for one in items:
+        row = {field: one[field] for field in ("type", "stac_version", "stac_extensions", "id", "assets")}
+        row |= {"geometry": b"", "collection": one.get("collection")} | one["properties"]
+        rows.append(row | {"datetime": datetime.fromisoformat(one["properties"]["datetime"])})
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def test_a_table_of_items_gives_the_scenes_of_the_collection(tmp_path: Path) -> None:
+    for name in "ab":
+        write(tmp_path / f"{name}.tif", four())
+    told = bands_10(NAMES, COMMON, scale=1e-4, offset=-0.1)
+    one = item("a", {"x": asset("a.tif", **told)}, version="1.0.0", **{"s2:processing_baseline": "05.00"})
+    two = item("b", {"y": asset("b.tif", **bands_10(NAMES))}, version="1.0.0", collection="sentinel-2-l2a")
+    expected = find(collection_of(tmp_path / "c.json", one, two), "sentinel2_l2a")
+    assert [scene.layers[0].offset for scene in expected] == [-1000, 0]
+    table = table_of(tmp_path / "c.parquet", one, two)
+    assert find(table, "sentinel2_l2a") == expected
+    assert [scene.name for scene in find(table, "sentinel2_l2a", items=1)] == ["a"]
+
+
+def test_bad_tables_are_told_with_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"id": ["a"]}), path)
+    with pytest.raises(UserError, match=r"c\.parquet is no STAC table: it has no column 'assets'"):
+        find(path)
+    path.write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"c\.parquet is no STAC table: it cannot be read"):
+        find(path)
+    with pytest.raises(UserError, match=r"fetched before if it is remote"):
+        find("https://example.org/c.parquet")
 
 
 # -- bad input ------------------------------------------------------------------------------------

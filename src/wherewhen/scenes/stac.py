@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from wherewhen.bands import Sensor, load_sensor
 from wherewhen.errors import UserError
 from wherewhen.ingest.rasters import need_rasterio
-from wherewhen.scenes import assets
+from wherewhen.scenes import assets, stac_table
 from wherewhen.scenes.assets import Source
 from wherewhen.scenes.files import key
 from wherewhen.scenes.finding import bands_like, note, note_shift, shipped_sensors
@@ -56,7 +56,8 @@ def find(
     """The scenes of a STAC catalog, sorted by name, all with the same bands and type.
 
     Args:
-        catalog: Path or http(s) URL of an item collection, an item, a collection or a catalog.
+        catalog: Path or http(s) URL of an item collection, an item, a collection or a catalog; or path of a
+            stac-geoparquet table.
         sensor: Name or YAML file; by default it is told from the collection's, the items' or the bands' names.
         bands: Names of those that are wanted; by default every band of the sensor that an item has.
         items: Read the first so many; None takes all.
@@ -104,6 +105,9 @@ def find(
 
 def _walk(origin: Origin) -> Iterator[tuple[dict[str, Any], str]]:
     """Items as they are written, and where, in the order of the catalog's links; each document once."""
+    if stac_table.is_table(origin.href):
+        yield from _rows(origin)
+        return
     waiting, seen = [origin.href], set()
     while waiting:
         href = waiting.pop()
@@ -124,6 +128,15 @@ def _walk(origin: Origin) -> Iterator[tuple[dict[str, Any], str]]:
                     waiting += [origin.resolve(str(link.get("href")), href) for link in reversed(links)]
                 except ValueError as error:
                     raise UserError(f"{href}: {error}") from error
+
+
+def _rows(origin: Origin) -> Iterator[tuple[dict[str, Any], str]]:
+    if is_remote(origin.href) or not Path(origin.href).is_file():
+        raise UserError(f"{origin.href} is no file; give the path of a table of items, fetched before if it is remote")
+    try:
+        yield from ((item, origin.href) for item in stac_table.items(Path(origin.href)))
+    except ValueError as error:
+        raise UserError(f"{origin.href} is no STAC table: {error}; give one of stac-geoparquet") from error
 
 
 def _document(href: str, origin: Origin) -> dict[str, Any]:
