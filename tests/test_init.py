@@ -76,3 +76,36 @@ def test_the_target_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[
     untrained = make_store(tmp_path / "untrained", split=np.full(60, "test", dtype=object)).path
     assert main(["init", str(untrained), "--out", str(tmp_path / "x.yaml")]) == 2
     assert "no training patches" in capsys.readouterr().err
+
+
+def test_fit_takes_it_for_a_store_alone_and_later_the_runs_own(tmp_path: Path) -> None:
+    store, out = str(few(tmp_path / "store").path), tmp_path / "config.yaml"
+    assert main(["init", store, "--out", str(out)]) == 0
+    assert main(["fit", "--config", str(out), "--run", str(tmp_path / "one"), *QUICK]) == 0
+    assert main(["fit", "--data.store", store, "--run", str(tmp_path / "two"), *QUICK]) == 0
+    one, two = (yaml.safe_load((tmp_path / name / "config.yaml").read_text()) for name in ("one", "two"))
+    assert one.pop("run") != two.pop("run")
+    assert one == two
+    assert main(["fit", "--run", str(tmp_path / "two"), "--trainer.max_steps", "3"]) == 2  # other settings
+    assert main(["fit", "--run", str(tmp_path / "two")]) == 0
+    for name in ("one", "two"):
+        assert main(["test", "--run", str(tmp_path / name)]) == 0
+    assert (tmp_path / "one" / "test.json").read_bytes() == (tmp_path / "two" / "test.json").read_bytes()
+
+
+def test_a_command_line_of_its_own_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = str(few(tmp_path / "store").path)
+    words = [
+        "--data.store",
+        store,
+        "--data.image_size",
+        "8",
+        "--data.labelled_batch",
+        "4",
+        "--run",
+        str(tmp_path / "run"),
+    ]
+    encoder = ["--model.encoder.name", "ViT", "--model.encoder.patch_size", "4", "--model.encoder.width", "16"]
+    encoder += ["--model.encoder.depth", "1", "--model.encoder.heads", "2"]
+    assert main(["fit", *words, *encoder, *QUICK]) == 0, capsys.readouterr().err
+    assert "algorithm: null" in (tmp_path / "run" / "config.yaml").read_text()  # `init` would take one

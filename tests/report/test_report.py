@@ -98,6 +98,21 @@ def test_a_page_shows_all_that_the_runs_left(runs: list[Path]) -> None:
     assert patches["columns"]["role"]["words"].count("test") == 1
 
 
+def test_a_run_that_was_not_tested_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = write_config(tmp_path / "c.yaml", settings(make_store(tmp_path / "store").path))
+    run, out = tmp_path / "run", tmp_path / "report.html"
+    assert main(["fit", "--config", str(config), "--run", str(run)]) == 0
+    assert main(["report", str(run), "--out", str(out)]) == 0
+    assert "run was not tested yet" in capsys.readouterr().out
+    page = out.read_text(encoding="utf-8")
+    assert main(["report", str(run), "--out", str(out)]) == 0
+    assert "not tested" not in capsys.readouterr().out
+    assert out.read_text(encoding="utf-8") == page
+    assert main(["test", "--run", str(run)]) == 0
+    assert main(["report", str(run), "--out", str(out)]) == 0
+    assert out.read_text(encoding="utf-8") == page
+
+
 def test_every_error_of_the_map_is_the_error_of_the_file() -> None:
     from wherewhen.report.answers import of_one
     from wherewhen.report.runs import Run

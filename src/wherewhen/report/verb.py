@@ -23,6 +23,9 @@ def main(argv: Sequence[str]) -> int:
     check()
     from wherewhen.files import write_text
 
+    for folder in args.runs:
+        if is_to_be_tested(folder):
+            test(folder, args.store)
     text = written(args.runs, args.store, args.experiment, args.out)
     write_text(args.out, text)
     size = len(text.encode())
@@ -53,6 +56,19 @@ def check() -> None:
         import vl_convert  # noqa: F401
     except ImportError as error:
         raise UserError("a report needs the extra `report`: `pip install 'wherewhen[report]'`") from error
+
+
+def is_to_be_tested(folder: Path) -> bool:
+    """Whether a run was trained, but never tested."""
+    return (folder / "checkpoints" / "last.ckpt").is_file() and not (folder / "test.json").exists()
+
+
+def test(run: Path, store: Path | None) -> None:
+    """What `wherewhen test` does."""
+    from wherewhen.tasks import verbs
+
+    print(f"{run} was not tested yet; its test split is looked at now, as by `wherewhen test --run {run}`")
+    verbs.test(["--run", str(run), *(["--data.store", str(store)] if store else [])])
 
 
 def written(folders: Sequence[Path], store: Path | None, experiment: Path | None, out: Path) -> str:

@@ -12,6 +12,7 @@ from wherewhen import plots
 from wherewhen.errors import UserError
 from wherewhen.tasks.asking import ask
 from wherewhen.tasks.command import RunCli
+from wherewhen.tasks.configured import begun, begun_or_new
 from wherewhen.tasks.data import StoreData
 from wherewhen.tasks.elsewhere import Network, replaced
 from wherewhen.tasks.evaluation import Evaluation
@@ -101,7 +102,7 @@ class Cli(RunCli):
 
 def fit(args: Sequence[str]) -> int:
     """Train, or go on with a training that was interrupted."""
-    cli = Cli(args)
+    cli = Cli(begun_or_new(args))
     if cli.model.needs_unlabelled and not cli.datamodule.sizes[1]:
         raise UserError("an algorithm needs unlabelled images; set data.unlabelled_batch to 1 or more")
     cli.datamodule.setup("fit")
@@ -113,7 +114,7 @@ def fit(args: Sequence[str]) -> int:
 
 def validate(args: Sequence[str]) -> int:
     """Print the metrics of the held-out part of the training split."""
-    show(Cli(args, training=False).evaluate("validate").report())
+    show(Cli(begun(args), training=False).evaluate("validate").report())
     return 0
 
 
@@ -122,7 +123,7 @@ def test(args: Sequence[str]) -> int:
 
     The student, shown images alone, is the run's result; any other question has a folder of its own in the run's.
     """
-    cli = Cli(args, training=False)
+    cli = Cli(begun(args), training=False)
     evaluation, folder = cli.evaluate("test"), cli.run.folder / cli.question
     show(evaluation.write(folder, cli.datamodule.test_ids()))
     if evaluation.kind != "many":
