@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXTRAS ?= test
 JOBS ?= auto
 
-.PHONY: demo test check slow pictures install clean
+.PHONY: demo test check slow lowest licences sbom audit pictures install clean
 
 demo: install
 	$(BIN)/wherewhen demo $(if $(EUROSAT),--eurosat "$(EUROSAT)") $(if $(LOCATIONS),--locations "$(LOCATIONS)") $(DEMO)
@@ -21,6 +21,24 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The same tests with the oldest versions that pyproject.toml allows; needs uv.
+lowest:
+	UV_PYTHON_DOWNLOADS=never uv venv --quiet --allow-existing --python "$(PYTHON)" .venv-lowest
+	uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable ".[$(EXTRAS)]"
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+# Fails where something that is installed is under another licence. MPL covers files of theirs only; NVIDIA's come with torch.
+LICENCES := Apache;MIT;BSD;ISC;Zlib;PSF;Python Software Foundation;MPL;NVIDIA
+licences: install
+	$(BIN)/pip-licenses --from=mixed --partial-match --ignore-packages cuda-toolkit --allow-only="$(LICENCES)" >/dev/null
+
+# What is installed, as CycloneDX, and what is known against it; both need uv and a network.
+sbom: install
+	mkdir -p build
+	uv tool run --from cyclonedx-bom cyclonedx-py environment $(BIN)/python --of JSON --output-file build/sbom.json
+audit: install
+	uv tool run pip-audit --skip-editable --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 install: $(VENV)/installed
 
@@ -45,4 +63,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch "$@"
 
 clean:
-	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf "$(VENV)" .venv-lowest build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ import pytest
 rasterio = pytest.importorskip("rasterio")
 cogeo = pytest.importorskip("rio_cogeo.cogeo")
 
+from wherewhen.ingest.nomenclature import CLASSES_19 as NAMES_19  # noqa: E402
 from wherewhen.ingest.rasters import Grid  # noqa: E402
 from wherewhen.predict import cog  # noqa: E402
 
@@ -65,3 +66,16 @@ def test_gdalinfo_tells_the_same(tmp_path: Path) -> None:
     with rasterio.open(path) as raster:
         assert band["checksum"] == raster.checksum(1)
         assert raster.read(1).sum() == values.sum()
+
+
+def test_colours_are_those_of_maps_and_all_different() -> None:
+    table = cog.colour_table(["Open water", "Coniferous forest", "Mixed forest", "Zuckerrüben", "ForestLand"])
+    assert table[255] == (0, 0, 0, 0)
+    red, green, blue, _ = table[0]
+    assert blue > max(red, green)
+    conifers, mixed, beets = (np.array(table[index]) for index in (1, 2, 3))
+    assert conifers[1] > max(conifers[0], conifers[2])
+    np.testing.assert_allclose(mixed[:3], 0.8 * conifers[:3], atol=0.5)
+    assert beets[0] != conifers[0]
+    for names in (NAMES_19, [f"class {i}" for i in range(19)], [f"forest {i}" for i in range(19)]):
+        assert len(set(cog.colour_table(names).values())) == 20

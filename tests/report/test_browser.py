@@ -18,12 +18,17 @@ from wherewhen.cli import main
 
 # what the arrow of a mouse finds: the page's place of the n-th patch that a map shows
 PLACE = """
-const [name, n] = arguments, view = reportViews[name], box = document.querySelector(`#chart-${name} canvas`);
+const [name, n, role = "test"] = arguments;
+const view = reportViews[name], box = document.querySelector(`#chart-${name} canvas`);
 box.scrollIntoView({block: "center", behavior: "instant"});
-const datum = view.data("patches").filter((d) => d.role === "test")[n], corner = box.getBoundingClientRect();
+const datum = view.data("patches").filter((d) => d.role === role)[n], corner = box.getBoundingClientRect();
 const [x, y] = view.origin().map((n) => n + view.padding().left);
 const at = [x + view.scale("x")(datum.longitude), y + view.scale("y")(datum.latitude)];
 return [corner.left + at[0], corner.top + at[1], datum.id];
+"""
+THUMBNAIL = """
+const c = document.querySelector("#tip canvas");
+return c ? [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data.slice(0, 4096)] : [];
 """
 DOMAIN = "return reportViews[arguments[0]].scale('x').domain()"
 
@@ -106,13 +111,22 @@ def test_hovering_shows_the_patch(page: Path) -> None:
             assert "truth" in tip
             assert "first" in tip
             assert "second" in tip
-            colours = driver.execute_script(
-                "const c = document.querySelector('#tip canvas');"
-                "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data.slice(0, 4096)]"
-            )
-            assert len(set(colours)) > 10  # a picture, not an empty field
+            assert len(set(driver.execute_script(THUMBNAIL))) > 10  # a picture, not an empty field
             press(driver, "Escape")
             assert driver.execute_script("return document.getElementById('tip').hidden")
+
+
+def test_hovering_shows_labelled_patches_where_few_are_tested(tmp_path: Path) -> None:
+    place = np.stack(np.meshgrid(np.linspace(40, 60, 6), np.linspace(0, 20, 10)), axis=-1).reshape(-1, 2)
+    run, out = finished(tmp_path / "run", make_store(tmp_path / "store", place=place).path), tmp_path / "report.html"
+    assert main(["report", str(run), "--out", str(out)]) == 0
+    with browser() as driver:
+        opened(driver, out)
+        x, y, patch = driver.execute_script(PLACE, "samples", 3, "labelled")
+        move_to(driver, x - 40, y)
+        move_to(driver, x, y)
+        assert len(set(wait(lambda: driver.execute_script(THUMBNAIL)))) > 10
+        assert f"patch {patch}" in driver.execute_script("return document.getElementById('tip').innerText")
 
 
 def test_maps_are_moved_by_wheel_mouse_keys_and_buttons(page: Path) -> None:

@@ -149,6 +149,25 @@ def test_runs_beside_are_baselines_and_a_question_is_none(runs: list[Path]) -> N
     assert ("Asked otherwise" in text) == (runs[0].parent.name[:-1] in ("one", "many"))
 
 
+def test_what_cannot_be_read_beside_a_run_is_no_baseline(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store").path
+    run = finished(tmp_path / "run", store)
+    (finished(tmp_path / "halved", store) / "test_predictions.csv").unlink()
+    write_json(finished(tmp_path / "blind", store) / "test.json", {"images": 18})
+    assert "halved" not in (text := prose(page_of(run)))
+    assert "blind" not in text
+
+
+def test_months_are_those_of_the_calendar(tmp_path: Path) -> None:
+    first = [f"2021-{month:02d}-01" for month in range(1, 13)]
+    time = np.array([*first, *["2021-12-31T23:59:59"] * 48], dtype="datetime64[ns]")
+    page = page_of(finished(tmp_path / "run", make_store(tmp_path / "store", time=time).path))
+    columns = data_of(page)["tables"]["patches"]["columns"]
+    dates = [columns["date"]["words"][i] for i in columns["date"]["values"]]
+    assert sorted(dates)[:3] == ["2021-01-01", "2021-02-01", "2021-03-01"]
+    assert columns["month"]["values"] == [int(date[5:7]) for date in dates]
+
+
 def test_reliability_is_counted_by_bin() -> None:
     from wherewhen.report.answers import Answers
     from wherewhen.report.calibration import reliability
@@ -238,6 +257,22 @@ def test_a_class_may_be_called_na_and_a_truth_be_unknown(tmp_path: Path) -> None
     text = prose(page_of(finished(tmp_path / "run", store)))
     assert '<th scope="row">NA</th>' in text
     assert '<th scope="row">null</th>' in text
+
+
+def test_runs_of_other_budgets_make_a_curve_and_are_compared(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store").path
+    runs = [finished(tmp_path / name, store, seed, 1 + seed) for seed, name in enumerate("abc")]
+    page = page_of(runs[0])
+    assert "by labelled patches" not in prose(page)  # all have six
+    (against,) = re.findall(r"<caption[^>]*>a against the others.*?</table>", page, flags=re.S)
+    assert re.findall(r'<th scope="row">(\w)</th>', against) == ["b", "c"]
+    gains = [float(text) for text in re.findall(r"<td>([+-]\d+\.\d)</td>", against)]
+    scores = [read_json(run / "test.json")["accuracy"] for run in runs]
+    np.testing.assert_allclose(gains, [scores[0] - scores[1], scores[0] - scores[2]], atol=0.06)
+    (runs[1] / "labelled.csv").write_text("id\nx\ny\n")
+    (runs[2] / "config.yaml").write_text("model: {algorithm: {name: FixMatch}, teacher: {metadata: [place]}}")
+    text = prose(page_of(runs[0]))
+    assert f"supervised {scores[0]:.1f} % at 6; supervised {scores[1]:.1f} % at 2; FixMatch + ST-SSL" in text
 
 
 def test_an_experiment_adds_its_curves(tmp_path: Path) -> None:

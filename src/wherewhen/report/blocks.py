@@ -116,4 +116,4 @@ class Section:
     key: str
     title: str
     blocks: Sequence[Block]
-    tables: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[str, Sequence[float | None]]] = field(default_factory=dict)

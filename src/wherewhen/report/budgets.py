@@ -1,5 +1,6 @@
-"""An experiment beside the runs: its rows, and their scores over label budgets."""
+"""Scores over label budgets: of the runs and what lies beside them, and of an experiment."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import altair as alt
@@ -10,18 +11,19 @@ from wherewhen.experiments.report import Board, Summary
 from wherewhen.report.blocks import Block, Chart, Listing, Section, Table
 from wherewhen.report.charts import Drawing, by_run, spec, values
 from wherewhen.report.result import span
-from wherewhen.tasks.evaluation import TITLES
+from wherewhen.report.subject import Subject
+from wherewhen.tasks.evaluation import HEADLINE, TITLES
 
 HEIGHT = 300
 
 
-def section(folder: Path | None) -> Section:
-    """Tables of every split and budget, and curves where there are several budgets.
+def section(subject: Subject, folder: Path | None) -> Section:
+    """Curves of the runs where they differ in labels; an experiment's tables of every split and budget, and its curves.
 
     Raises:
         UserError: The folder holds no experiment with label budgets, or nothing of it is finished.
     """
-    blocks: list[Block] = []
+    blocks: list[Block] = [*of_runs(subject)]
     if folder is not None:
         if not (folder / PLAN).is_file():
             raise UserError(f"{folder} has no {PLAN}; give a folder that `wherewhen experiment NAME --out` made")
@@ -31,7 +33,22 @@ def section(folder: Path | None) -> Section:
             blocks += curves(number, board, split, {k: v for k, v in found.items() if k is not None})
             blocks += [table(board, split, labels, lines) for labels, lines in found.items() if lines]
         blocks.append(Listing("As the experiment was started", board.plan["command"], folded=True))
-    return Section("budgets", "Experiment", blocks)
+    return Section("budgets", "Experiment" if folder else "Label budgets", blocks)
+
+
+def of_runs(subject: Subject) -> Iterator[Chart]:
+    """Scores over the number of labelled patches, a line a method; none where all runs have as many."""
+    rows: list[dict[str, object]] = []
+    for run in (*subject.runs, *subject.beside):
+        if run.labelled is not None:
+            score, low, high = run.score
+            rows.append({"labels": run.labelled, "run": run.method, "score": score, "low": low, "high": high})
+    if len({row["labels"] for row in rows}) < 2:
+        return
+    metric = TITLES[HEADLINE[subject.first.kind]]
+    title = f"{metric} by labelled patches, of the runs and what lies beside them"
+    said = "; ".join(f"{row['run']} {row['score']:.1f} % at {row['labels']}" for row in rows)
+    yield Chart("budgets", spec(drawn(rows, metric, "labelled patches"), "budgets"), title, f"{title}: {said}.")
 
 
 def curves(number: int, board: Board, split: str, found: dict[float, list[Summary]]) -> list[Chart]:

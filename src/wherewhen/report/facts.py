@@ -110,8 +110,8 @@ def costs(runs: Sequence[Run]) -> Table:
     """Labels, steps and time."""
     rows = {"labelled patches": [], "steps": [], "seconds of training": []}  # type: dict[str, list[str]]
     for run in runs:
-        labelled, timing = run.text("labelled.csv"), run.json("timing.json")
-        rows["labelled patches"].append("–" if labelled is None else f"{len(labelled.splitlines()) - 1:,}")
+        timing = run.json("timing.json")
+        rows["labelled patches"].append("–" if run.labelled is None else f"{run.labelled:,}")
         rows["steps"].append(f"{timing['steps']:,}" if timing else "–")
         rows["seconds of training"].append(f"{timing['seconds']:,.0f}" if timing else "–")
     return Table("Labels and cost", ("", *(run.name for run in runs)), [(name, *row) for name, row in rows.items()])

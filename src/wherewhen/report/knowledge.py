@@ -8,6 +8,7 @@ import pandas as pd
 from wherewhen.report.blocks import Beside, Block, Chart, Listing, Note, Section, Table
 from wherewhen.report.charts import spec, zoom
 from wherewhen.report.places import Box, axis, placed, spot
+from wherewhen.report.points import rounded
 from wherewhen.report.runs import Run
 from wherewhen.report.subject import Subject
 from wherewhen.report.training import lines
@@ -20,7 +21,7 @@ OVERLAP = 0.53  # of a cell's side, to each side of its middle: no gaps of round
 def section(subject: Subject) -> Section:
     """What the teacher leans on: files that `wherewhen analyse prior` and `metadata` left in the runs."""
     blocks: list[Block] = []
-    tables: dict[str, dict[str, list[float]]] = {}
+    tables: dict[str, dict[str, list[float | None]]] = {}
     for number, run in enumerate(subject.runs):
         if (places := run.table("prior_places.csv")) is not None:
             blocks.append(Note(GREY.format(run.name)))
@@ -80,11 +81,11 @@ def classes_of(places: pd.DataFrame) -> list[str]:
     return [str(column) for column in places if column not in ("lat", "lon")]
 
 
-def table_of(places: pd.DataFrame) -> dict[str, list[float]]:
+def table_of(places: pd.DataFrame) -> dict[str, list[float | None]]:
     """Its columns, for the page."""
     named = {"lat": places["lat"], "lon": places["lon"]}
     named |= {f"p{index}": places[name] for index, name in enumerate(classes_of(places))}
-    return {name: column.round(4).tolist() for name, column in named.items()}
+    return {name: rounded(column.to_numpy(), 4) for name, column in named.items()}
 
 
 def seasons(number: int, run: str, days: pd.DataFrame) -> Chart:

@@ -100,7 +100,7 @@
     const sheet = sheets[Math.floor(datum.i / patches.sheet)];
     if (datum.role === "other" || !sheet) return found;
     const canvas = document.createElement("canvas");
-    const across = Math.min(patches.across, sheet.naturalWidth / patches.side);
+    const across = sheet.naturalWidth / patches.side;
     const place = datum.i % patches.sheet;
     canvas.width = canvas.height = 128;
     const pen = canvas.getContext("2d");

@@ -51,8 +51,8 @@ class Points:
     def json(self) -> dict[str, Any]:
         """For the page; columns with repeated words as an index of words."""
         packed = {name: pack(values) for name, values in self.columns.items()}
-        return {"columns": packed, "lines": self.lines, "sheets": self.sheets, "side": self.side,
-                "across": min(pictures.ACROSS, max(1, len(self.chosen))), "sheet": pictures.SHEET}  # fmt: skip
+        sheets = {"sheets": self.sheets, "side": self.side, "sheet": pictures.SHEET}
+        return {"columns": packed, "lines": self.lines, **sheets}
 
 
 def pack(values: Sequence[Any]) -> dict[str, Any]:
@@ -75,15 +75,15 @@ def points(subject: Subject) -> Points | None:
     rows = np.concatenate((test, labelled, other))
     shown = np.concatenate((test, labelled))
     side, sheets = pictures.sheets(samples, shown)
-    place, day = samples.place()[rows], samples.day()[rows]
+    place, dates = samples.place()[rows], [date(samples, row) for row in rows]
     columns: dict[str, Sequence[Any]] = {
         "i": list(range(len(rows))),
         "id": [str(name) for name in samples.ids[rows]],
         "role": ["test"] * len(test) + ["labelled"] * len(labelled) + ["other"] * len(other),
         "longitude": rounded(place[:, 1], 4),
         "latitude": rounded(place[:, 0], 4),
-        "month": [None if np.isnan(value) else int(min(value * 12, 11)) + 1 for value in day],
-        "date": [date(samples, row) for row in rows],
+        "month": [int(day[5:7]) if day else None for day in dates],
+        "date": dates,
         "truth": truths(samples, rows, len(shown)),
     }
     lines = [("role", "role"), ("date", "date"), ("truth", "truth")]

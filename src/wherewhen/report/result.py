@@ -58,14 +58,15 @@ def scores(table: pd.DataFrame, metric: str) -> Drawing:
 
 
 def gains(subject: Subject, metric: str) -> Iterator[Table]:
-    """The first run against the others, paired by patch."""
-    ours, theirs = subject.answers[0], subject.answered[1:]
-    if ours is None or not theirs:
+    """The first run against the others and what lies beside, paired by patch."""
+    ours, body = subject.answers[0], []
+    if ours is None:
         return
-    body = []
-    for run, said in theirs:
+    for run, said in subject.compared:
         found = gain(subject.first.kind, ours, said)
         body.append((run.name, f"{found.mean:+.1f}", f"[{found.low:+.1f}, {found.high:+.1f}]"))
+    if not body:
+        return
     yield Table(
         f"{subject.first.name} against the others, on the same patches",
         ("against", f"gain in {metric} (points)", "95 % interval"),

@@ -4,6 +4,7 @@ Notation: N test patches, K classes.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,19 @@ class Run:
         text = self.text("config.yaml")
         return {} if text is None else yaml.safe_load(text)
 
+    @property
+    def labelled(self) -> int | None:
+        """Labelled patches of the training, None where it did not say."""
+        text = self.text("labelled.csv")
+        return None if text is None else len(text.splitlines()) - 1
+
+    @property
+    def method(self) -> str:
+        """What trained it: the algorithm, and whether a teacher knew place or time."""
+        model = self.config.get("model") or {}
+        algorithm = (model.get("algorithm") or {}).get("name", "supervised")
+        return f"{algorithm} + ST-SSL" if model.get("teacher") else str(algorithm)
+
     def text(self, name: str) -> str | None:
         """A file of the training, None where it left none."""
         path = self.home / name
@@ -116,7 +130,11 @@ def read_all(folders: Sequence[Path]) -> tuple[list[Run], list[Run]]:
                 f"{other.folder} and {runs[0].folder} were tested on different patches or classes, so they cannot "
                 "stand side by side; make a report for each"
             )
-    near = [run for run in map(read, neighbours(folders)) if comparable(run, runs[0])]
+    near = []
+    for folder in neighbours(folders):
+        with suppress(UserError):  # nobody asked for it
+            near.append(read(folder))
+    near = [run for run in near if comparable(run, runs[0])]
     titles = names([run.folder for run in (*runs, *near)])
     named = [Run(**{**vars_of(run), "name": name}) for run, name in zip((*runs, *near), titles, strict=True)]
     return named[: len(runs)], named[len(runs) :]

@@ -3,8 +3,9 @@
 Notation: N test patches, K classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,13 @@ class Subject:
     def answered(self) -> list[tuple[Run, Answers]]:
         """Runs whose answers are known."""
         return [(run, said) for run, said in zip(self.runs, self.answers, strict=True) if said is not None]
+
+    @property
+    def compared(self) -> Iterator[tuple[Run, Answers]]:
+        """All but the first, and what lies beside, with their answers, where these are known; one at a time."""
+        others = zip(self.runs[1:], self.answers[1:], strict=True)
+        near = ((run, answers(run, self.samples, self.rows)) for run in self.beside)
+        return ((run, said) for run, said in chain(others, near) if said is not None)
 
 
 def subject(runs: Sequence[Run], beside: Sequence[Run], store: Path | None) -> Subject:

@@ -81,7 +81,7 @@ def written(folders: Sequence[Path], store: Path | None, experiment: Path | None
 
     runs, beside = read_all(folders)
     of = subject(runs, beside, store)
-    trial = budgets.section(experiment)
+    trial = budgets.section(of, experiment)
     shown = points(of)
     sections = [
         result.section(of),
