@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from wherewhen import subcommands
+from wherewhen.engines import options
 
 # A dataset is a module of `wherewhen.ingest` with `add_arguments(parser)` and `run(args)`, imported when asked for.
+# `args.workers` is the engine that runs it.
 DATASETS = {
     "folder": "your own imagery and labels: GeoTIFFs, SAFE folders; points and polygons with a class",
     "stac": "your own labels, and imagery that a STAC catalog names, local or remote",
@@ -22,8 +24,11 @@ def main(argv: Sequence[str]) -> int:
     """Run `wherewhen prepare`; returns the exit code.
 
     Raises:
-        UserError: The source or the output is wrong.
+        UserError: The source, the output or the engine is wrong.
     """
-    args = subcommands.parse(argv, "prepare", __doc__, "DATASET", "wherewhen.ingest", DATASETS)
-    args.run(args)
+    args = subcommands.parse(
+        argv, "prepare", __doc__, "DATASET", "wherewhen.ingest", DATASETS, common=options.add_arguments
+    )
+    with options.opened(args) as args.workers:
+        args.run(args)
     return 0

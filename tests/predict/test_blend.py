@@ -107,6 +107,11 @@ def test_weights_of_neighbours_add_up(height: int, width: int, side: int, overla
         assert total.min() > 0.9
         assert all(start % align == 0 for start in starts) or tiling.step < align
         assert 2 * tiling.drop + 1 >= overlap - 1
+    tops = tiling.starts(0)
+    for number, top in enumerate(tops):
+        last = top + int(np.flatnonzero(tiling.weights(0, top)).max())
+        reached = sum(tiling.final(i) <= last for i in range(number, len(tops))) + 1
+        assert reached <= min(tiling.reach, len(tops) - number)
     assert [tiling.final(i) for i in range(len(tiling.starts(0)))][-1] == height
 
 

@@ -6,24 +6,20 @@ workers, on their order, or on how often the build was interrupted.
 
 import hashlib
 import json
-import os
-import signal
-import threading
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from wherewhen import engines
+from wherewhen.engines import Workers
 from wherewhen.errors import UserError
-from wherewhen.files import read_json, refuse_used_folder, remove_leftovers, write_json
+from wherewhen.files import alone, read_json, refuse_used_folder, remove_leftovers, write_json
 from wherewhen.shards import PLAN_FILE, Shard, finish, is_written, remove_side_files, write_shard
 from wherewhen.store import PatchStore
 from wherewhen.store_header import StoreHeader
@@ -41,7 +37,7 @@ def build(
     header: StoreHeader,
     *,
     shard_size: int,
-    workers: int,
+    workers: Workers,
     title: str,
     targets: pd.DataFrame | None = None,
 ) -> PatchStore:
@@ -54,7 +50,7 @@ def build(
         make: Makes the patches of one slice of the plan; a pure function of the slice, picklable.
         header: Bands, classes, label kind, pixel size, provenance (also: every parameter of `make`), licence.
         shard_size: Rows of the plan a shard.
-        workers: Processes; 1 works in this one.
+        workers: Processes; 1 works in this one. Or an engine.
         title: What the progress bar says.
         targets: Targets that belong to several patches, one row each: `id`, `kind`, `members` (list of patch
             ids) and, if they have masks, `mask` ((H, W) uint8 array, 255 unknown, or None). They are written
@@ -68,80 +64,44 @@ def build(
         UserError: `out` holds something else, a rule of the store is broken, or nothing can be written.
             Whole shards stay, and the same call continues from them.
     """
-    out = Path(out)
+    out, engine = Path(out), engines.of(workers)
     header = replace(header, plan=_digest(plan, header, shard_size, targets))
     console = Console(stderr=True)
     if (out / "store.json").exists():
         store = _finished(out, header)
         console.print(f"{out} is already prepared: {len(store)} patches", highlight=False, soft_wrap=True)
         return store
-    _claim(out, plan, header)
-    tasks = [
-        _Task(out, number, plan.iloc[start : start + shard_size], make, header)
-        for number, start in enumerate(range(0, len(plan), shard_size))
-    ]
-    with Progress(
-        TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    ) as progress:
-        bar = progress.add_task(title, total=len(plan))
-        waiting = [task for task in tasks if not is_written(out, task.number)]
-        progress.advance(bar, len(plan) - sum(len(task.rows) for task in waiting))
-        with closing(_run(waiting, workers)) as sizes:
-            for size in sizes:
-                progress.advance(bar, size)
-    header = finish(out, len(tasks), header, targets, shard_size=shard_size)
-    (out / PLAN_FILE).unlink(missing_ok=True)
-    _report_skipped(console, header)
-    return PatchStore.open(out)
+    _check(out, plan)
+    with alone(out):
+        _claim(out, header)
+        slices = [plan.iloc[start : start + shard_size] for start in range(0, len(plan), shard_size)]
+        waiting = [(number, rows) for number, rows in enumerate(slices) if not is_written(out, number)]
+        with Progress(
+            TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+        ) as progress:
+            bar = progress.add_task(title, total=len(plan))
+            progress.advance(bar, len(plan) - sum(len(rows) for _, rows in waiting))
+            with closing(engine.flat_map(_Task(out, make, header), waiting, out)) as sizes:
+                for size in sizes:
+                    progress.advance(bar, size)
+        header = finish(out, len(slices), header, targets, shard_size=shard_size)
+        (out / PLAN_FILE).unlink(missing_ok=True)
+        _report_skipped(console, header)
+        return PatchStore.open(out)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One shard to make and write; calling it gives the number of plan rows that are done."""
+    """Makes and writes a shard, given its number and slice of the plan; says how many rows are done."""
 
     out: Path
-    number: int
-    rows: pd.DataFrame
     make: Callable[[pd.DataFrame], Shard]
     header: StoreHeader
 
-    def __call__(self) -> int:
-        write_shard(self.out, self.number, self.make(self.rows), self.header)
-        return len(self.rows)
-
-
-def _run(tasks: list[_Task], workers: int) -> Generator[int]:
-    """Run tasks, here or in processes; when stopped, shards under way are completed, others dropped."""
-    if workers <= 1:
-        for task in tasks:
-            yield task()
-        return
-    # "spawn": a fork would copy the threads' locks of whatever the caller has imported.
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
-        futures = [pool.submit(task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker process was killed, perhaps for lack of memory; "
-                "run the same command again with fewer workers, it continues"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent is gone: a pool's processes would wait for ever."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    assert parent is not None  # only pools call this
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    def __call__(self, numbered: tuple[int, pd.DataFrame]) -> Iterator[int]:
+        number, rows = numbered
+        write_shard(self.out, number, self.make(rows), self.header)
+        yield len(rows)
 
 
 def _digest(plan: pd.DataFrame, header: StoreHeader, shard_size: int, targets: pd.DataFrame | None) -> str:
@@ -170,17 +130,21 @@ def _finished(out: Path, header: StoreHeader) -> PatchStore:
     return store
 
 
-def _claim(out: Path, plan: pd.DataFrame, header: StoreHeader) -> None:
-    """Write down what is being built in `out`, or check that it is the same."""
+def _check(out: Path, plan: pd.DataFrame) -> None:
+    """Refuse a plan of nothing, or one that names a patch twice, and a folder of other things."""
     if not len(plan):
         raise UserError(f"nothing to prepare for {out}: the plan has no patches; check the source")
     if not plan["id"].is_unique:
         twice = plan["id"][plan["id"].duplicated()].iloc[0]
         raise UserError(f"the plan names {twice!r} twice; ids must differ, remove or rename the copies")
-    path, claim = out / PLAN_FILE, {"plan": header.plan}
-    if not path.exists():
+    if not (out / PLAN_FILE).exists():
         refuse_used_folder(out)
-    elif read_json(path) != claim and any(entry != path for entry in out.glob("[!.]*")):
+
+
+def _claim(out: Path, header: StoreHeader) -> None:
+    """Write down what is being built in `out`, or check that it is the same."""
+    path, claim = out / PLAN_FILE, {"plan": header.plan}
+    if path.exists() and read_json(path) != claim and any(entry != path for entry in out.glob("[!.]*")):
         raise UserError(
             f"{out} holds an unfinished store of another plan (other source, options or version); "
             "repeat that command, or remove the folder, or choose another"

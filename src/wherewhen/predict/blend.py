@@ -75,6 +75,11 @@ class Tiling(NamedTuple):
         starts = self.starts(0)
         return self.shape[0] if number == len(starts) - 1 else starts[number + 1] + self.drop
 
+    @property
+    def reach(self) -> int:
+        """Strips that a row of windows counts in: its own and those below that it fades into."""
+        return -(-(self.side - 2 * self.drop) // self.step)
+
     def panels(self, classes: int) -> list[tuple[int, int]]:
         """Columns (first, one past the last) that are done one after the other, so that memory stays bounded."""
         width = max(self.side, BUFFER // (4 * (classes + 1) * self.side))
@@ -133,7 +138,7 @@ def strips(
             _shift(buffer, top - base)
         base = top
         end = tiling.final(number)
-        if any(later not in done for later in range(number, min(number + 3, len(tops)))):
+        if any(later not in done for later in range(number, min(number + tiling.reach, len(tops)))):
             down = tiling.weights(0, top)
             height = len(down)
             pixels, shown = read(top, first, height, past - first)

@@ -3,21 +3,26 @@
 Notation: N patches, C bands, K classes, S side of a patch in pixels of the scene.
 """
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from wherewhen.files import atomic_path
+from wherewhen.files import atomic_path, remove_leftovers
 from wherewhen.ingest.rasters import Grid
 from wherewhen.predict import cog
+from wherewhen.predict.making import Part
 from wherewhen.predict.network import Network
+from wherewhen.predict.scene_map import digest_of
 from wherewhen.scenes import Scene, Window
 
 FEWEST = 0.5  # share of a patch that must show ground
 ROW_BYTES = 1 << 28  # of pixels read at a time
+TOGETHER = 16  # rows of cells in a part
 
 
 class Cells(NamedTuple):
@@ -50,79 +55,147 @@ class Cells(NamedTuple):
         return Grid(scene.crs, (a * self.step, b * self.step, c, d * self.step, e * self.step, f), self.size)
 
 
-def predict(
-    scene: Scene, network: Network, out: Path, step: int | None, batch: int, tell: Callable[[float], None]
-) -> list[Path]:
-    """Write a map of classes and confidence, or of many labels' probabilities, and a table of the patches; the files.
+@dataclass(frozen=True)
+class GridMap:
+    """A map of classes and confidence, or of many labels' probabilities, and a table; see `making.Map`.
 
     Args:
         scene: To look at.
-        network: A classifier of images.
         out: Folder.
-        step: Side of a cell in pixels; that of a patch by default.
+        cells: Of the map.
         batch: Patches that the network sees at a time.
-        tell: Is told the share that is done.
-
-    Raises:
-        UserError: Nothing can be written.
-        ValueError: The scene is smaller than a patch, or cannot be read.
+        classes: K names.
+        many: Whether a patch has many labels.
+        digest: Of all that the map depends on.
     """
-    side = network.patch
-    if min(scene.grid.shape) < side:
-        height, width = scene.grid.shape
-        raise ValueError(f"it has {height} × {width} pixels, less than a patch of {side} × {side}")
-    cells = Cells(scene.grid.shape, side, step or side)
-    probability, seen = asked(scene, cells, network, batch, tell)
-    many = network.student.kind == "many"
-    grid, start = cells.grid(scene.grid), out / scene.name
-    written = []
-    if not many:
-        maps = np.where(seen, probability.argmax(0), cog.NODATA).astype(np.uint8)[None]
-        written.append(_write(start, "classes", grid, cog.Layer(["classes"], network.classes), maps))
-        sure = cog.per_cent(probability.max(0), seen)[None]
-        written.append(_write(start, "confidence", grid, cog.Layer(["confidence"]), sure))
-    else:
-        names = [f"probability of {name} (%)" for name in network.classes]
-        written.append(_write(start, "probabilities", grid, cog.Layer(names), cog.per_cent(probability, seen)))
-    table = start.with_name(f"{scene.name}_patches.parquet")
-    write_table(table, grid, network.classes, probability, seen, many)
-    return [*written, table]
+
+    scene: Scene
+    out: Path
+    cells: Cells
+    batch: int
+    classes: tuple[str, ...]
+    many: bool
+    digest: str
+
+    @classmethod
+    def of(cls, scene: Scene, network: Network, out: Path, step: int | None, batch: int) -> "GridMap":
+        """What a classifier of images would give, with cells of `step` pixels; those of a patch by default.
+
+        Raises:
+            ValueError: The scene is smaller than a patch.
+        """
+        side = network.patch
+        if min(scene.grid.shape) < side:
+            height, width = scene.grid.shape
+            raise ValueError(f"it has {height} × {width} pixels, less than a patch of {side} × {side}")
+        cells = Cells(scene.grid.shape, side, step or side)
+        digest = digest_of([scene], network.digest, list(cells), batch)
+        return cls(scene, out, cells, batch, network.classes, network.student.kind == "many", digest)
+
+    @property
+    def name(self) -> str:
+        """Of the scene."""
+        return self.scene.name
+
+    @property
+    def units(self) -> int:
+        """Rows of cells."""
+        return self.cells.size[0]
+
+    @property
+    def folder(self) -> Path:
+        """Of the rows of cells that are done."""
+        return self.out / f".{self.name}.{self.digest[:12]}.rows"
+
+    def file(self, first: int) -> Path:
+        """Of the rows from the first."""
+        return self.folder / f"{first}.npz"
+
+    def firsts(self) -> range:
+        """The first row of each part."""
+        return range(0, self.cells.size[0], TOGETHER)
+
+    def parts(self, split: bool) -> list[Part]:
+        """Rows that are not there, some together, whether or not they are for several workers."""
+        remove_leftovers(self.folder)
+        left = [first for first in self.firsts() if not self.file(first).exists()]
+        return [Part(0, tuple(range(first, min(first + TOGETHER, self.cells.size[0])))) for first in left]
+
+    def make(self, part: Part, network: Network) -> Iterator[None]:
+        """Ask for the cells of some rows, and tell of each.
+
+        Raises:
+            UserError: Nothing can be written.
+            ValueError: The scene cannot be read.
+        """
+        shape = (len(part.rows), self.cells.size[1])
+        probability, seen = np.zeros((len(self.classes), *shape), np.float32), np.zeros(shape, bool)
+        for place, row in enumerate(part.rows):
+            self._ask(row, network, probability[:, place], seen[place])
+            yield
+        with atomic_path(self.file(part.rows[0])) as temporary, temporary.open("wb") as file:
+            np.savez(file, probability=probability, seen=seen)
+
+    def _ask(self, row: int, network: Network, probability: np.ndarray, seen: np.ndarray) -> None:
+        """Fill in the probabilities (K, columns) of a row, and which cells show enough ground."""
+        side, top, columns = self.cells.side, int(self.cells.starts(0)[row]), self.cells.starts(1)
+        across = max(1, ROW_BYTES // (side * len(self.scene.bands) * 2 * self.cells.step))  # cells read at a time
+        for begin in range(0, len(columns), across):
+            some = columns[begin : begin + across]
+            left = int(some[0])
+            look = self.scene.look(Window(top, left, side, int(some[-1]) + side - left))
+            shown = look.seen & look.clear
+            for number in range(0, len(some), self.batch):
+                part = [(begin + number + i, int(s) - left) for i, s in enumerate(some[number : number + self.batch])]
+                part = [(c, s) for c, s in part if shown[:, s : s + side].mean() >= FEWEST]
+                if part:
+                    index = [c for c, _ in part]
+                    probability[:, index] = network(np.stack([look.pixels[..., s : s + side] for _, s in part])).T
+                    seen[index] = True
+
+    def finish(self) -> list[Path]:
+        """Write the maps and the table; the files."""
+        if all(self.file(first).exists() for first in self.firsts()):  # else a worker died when all was written
+            self._write()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return [*self._maps(), self._table()]
+
+    def _maps(self) -> list[Path]:
+        kinds = ("probabilities",) if self.many else ("classes", "confidence")
+        return [self.out / f"{self.name}_{kind}.tif" for kind in kinds]
+
+    def _table(self) -> Path:
+        return self.out / f"{self.name}_patches.parquet"
+
+    def _write(self) -> None:
+        probability, seen = self._read()
+        per_cent = cog.per_cent(probability, seen)
+        grid = self.cells.grid(self.scene.grid)
+        if self.many:
+            names = [f"probability of {name} (%)" for name in self.classes]
+            shown = [(cog.Layer(names), per_cent)]
+        else:
+            best = np.where(seen, probability.argmax(0), cog.NODATA).astype(np.uint8)
+            shown = [(cog.Layer(["classes"], self.classes), best[None])]
+            shown += [(cog.Layer(["confidence"]), per_cent.max(0, keepdims=True))]
+        for path, (layer, values) in zip(self._maps(), shown, strict=True):
+            _write_map(path, grid, layer, values)
+        write_table(self._table(), grid, self.classes, probability, seen, self.many)
+
+    def _read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (K, rows, columns), and which cells show enough ground."""
+        found = []
+        for first in self.firsts():
+            with np.load(self.file(first), allow_pickle=False) as rows:
+                found.append((rows["probability"], rows["seen"]))
+        return np.concatenate([p for p, _ in found], 1), np.concatenate([seen for _, seen in found])
 
 
-def _write(start: Path, kind: str, grid: Grid, layer: cog.Layer, values: np.ndarray) -> Path:
-    path = start.with_name(f"{start.name}_{kind}.tif")
-
+def _write_map(path: Path, grid: Grid, layer: cog.Layer, values: np.ndarray) -> None:
     def fill(raster: Any) -> None:
         raster.write(values)
 
     cog.write(path, grid, layer, fill)
-    return path
-
-
-def asked(
-    scene: Scene, cells: Cells, network: Network, batch: int, tell: Callable[[float], None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (K, rows, columns), and which cells show enough ground."""
-    probability = np.zeros((len(network.classes), *cells.size), np.float32)
-    seen = np.zeros(cells.size, bool)
-    columns = cells.starts(1)
-    across = max(1, ROW_BYTES // (cells.side * len(scene.bands) * 2 * cells.step))  # cells of a row read at a time
-    for row, top in enumerate(cells.starts(0)):
-        for begin in range(0, len(columns), across):
-            some = columns[begin : begin + across]
-            left = int(some[0])
-            look = scene.look(Window(int(top), left, cells.side, int(some[-1]) + cells.side - left))
-            shown = look.seen & look.clear
-            for number in range(0, len(some), batch):
-                part = [(begin + number + i, int(s) - left) for i, s in enumerate(some[number : number + batch])]
-                part = [(c, s) for c, s in part if shown[:, s : s + cells.side].mean() >= FEWEST]
-                if part:
-                    patches = np.stack([look.pixels[..., s : s + cells.side] for _, s in part])
-                    index = [c for c, _ in part]
-                    probability[:, row, index] = network(patches).T
-                    seen[row, index] = True
-        tell((row + 1) / cells.size[0])
-    return probability, seen
 
 
 def write_table(

@@ -4,12 +4,16 @@ Notation: N windows, C bands (of all dates), K classes, h × w pixels of the sce
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from wherewhen.student import Student
+from wherewhen.errors import UserError
+from wherewhen.files import sha256_of
+from wherewhen.student import Student, load
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-1, -2))
 
@@ -23,7 +27,7 @@ class Network:
 
     Args:
         student: Of either kind.
-        digest: Of its weights.
+        digest: Of its weights, and of how they are asked.
         flips: Ask for each window and its three mirror images, and take the mean.
     """
 
@@ -84,6 +88,54 @@ class Network:
             count, bands, height, width = images.shape
             images = images.reshape(count, 2, bands // 2, height, width)
         return self.student.predict_proba(images, batch=len(images))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a network comes from; small enough to go to every worker, which reads it once.
+
+    Args:
+        run: Folder of a run, or a file of `wherewhen export`.
+        digest: Of the weights; see `of`.
+        flips: As of `Network`.
+        device: Of the network; None is a GPU where there is one.
+        threads: Of PyTorch; None leaves them. More or fewer may change the last bits of what a network says.
+    """
+
+    run: Path
+    digest: str
+    flips: bool = False
+    device: str | None = None
+    threads: int | None = None
+
+    @classmethod
+    def of(cls, run: Path, flips: bool = False, device: str | None = None) -> "Weights":
+        """Those that lie there now."""
+        return cls(run, digest(run), flips, device)
+
+    def network(self) -> Network:
+        """The network, read when this process first asks for it.
+
+        Raises:
+            UserError: There is none, it is damaged, or it is no longer the same.
+        """
+        return _loaded(self)
+
+
+@lru_cache(maxsize=1)
+def _loaded(weights: Weights) -> Network:
+    if weights.threads is not None:
+        torch.set_num_threads(weights.threads)
+    student = load(weights.run, weights.device)
+    if digest(weights.run) != weights.digest:
+        raise UserError(f"{weights.run} changed since this began, or is another one on this machine; start again")
+    return Network(student, f"{weights.digest} {weights.flips}", weights.flips)
+
+
+def digest(run: Path) -> str:
+    """SHA-256 of the file with the weights; empty where there is none."""
+    file = run / "checkpoints" / "last.ckpt" if run.is_dir() else run
+    return sha256_of(file) if file.is_file() else ""
 
 
 def _flipped(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:

@@ -1,18 +1,21 @@
 """`wherewhen predict`: maps of scenes, or a table of patches, from a trained student and images alone."""
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from wherewhen.engines import Engine, options
 from wherewhen.errors import UserError
-from wherewhen.files import make_folder, sha256_of
+from wherewhen.files import alone
 
 if TYPE_CHECKING:
+    from wherewhen.predict.making import Map
+    from wherewhen.predict.network import Weights
     from wherewhen.scenes import Scene
 
 
@@ -40,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument(
         "--batch", type=int, default=0, help="windows or patches at a time (default: 1 window, 64 patches)"
     )
-    words.add_argument("--device", help="cpu, cuda, cuda:1 … (default: a GPU where there is one)")
+    words.add_argument("--device", help="cpu, cuda, cuda:1 … (default: a GPU where there is one; on a cluster, cpu)")
+    options.add_arguments(words, workers=1)
     return words
 
 
@@ -58,34 +62,42 @@ def main(argv: Sequence[str]) -> int:
             raise UserError(f"--{name} is {getattr(args, name)}; it counts pixels and must be at least 1")
     if args.overlap < 0 or args.batch < 0:
         raise UserError("--overlap and --batch cannot be below 0")
-    if args.store is not None:
-        return of_store(args)
-    return of_scenes(args)
+    with options.opened(args, gpu=(args.device or "").startswith("cuda")) as engine:
+        return of_scenes(args, engine) if args.store is None else of_store(args, engine)
 
 
-def of_store(args: argparse.Namespace) -> int:
+def weights_of(args: argparse.Namespace, engine: Engine) -> tuple["Weights", "Weights"]:
+    """The run's weights as this process needs them, to know what they are, and as workers do."""
+    from wherewhen.predict.network import Weights
+
+    weights = Weights.of(args.run, args.flips, args.device)
+    if args.engine == "ray":  # workers have the GPUs, this process need not
+        return replace(weights, device="cpu"), replace(weights, device=args.device or "cpu", threads=1)
+    return weights, weights if engine.workers == 1 else replace(weights, threads=1)
+
+
+def of_store(args: argparse.Namespace, engine: Engine) -> int:
     """A table of a store's patches."""
     from wherewhen.predict import table
     from wherewhen.store import PatchStore
-    from wherewhen.student import load
 
-    student, store = load(args.run, args.device), PatchStore.open(args.store)
-    with bar(store.path.name) as tell:
-        count = table.predict(store, student, args.out, args.batch or 64, tell, args.split)
+    here, there = weights_of(args, engine)
+    student, store = here.network().student, PatchStore.open(args.store)
+    with Bar(store.path.name) as bar:
+        count = table.predict(store, student, there, args.out, args.batch or 64, engine, bar.share, args.split)
     print(f"{args.out}: {count} patches of {store.path}")
     return 0
 
 
-def of_scenes(args: argparse.Namespace) -> int:
+def of_scenes(args: argparse.Namespace, engine: Engine) -> int:
     """Maps of scenes; 1 where a scene could not be read."""
     from wherewhen.bands import Sensor
-    from wherewhen.predict import grid_map, scene_map
-    from wherewhen.predict.network import Network
+    from wherewhen.predict import grid_map, making, scene_map
     from wherewhen.scenes import find
-    from wherewhen.student import load
 
-    student = load(args.run, args.device)
-    network = Network(student, digest(args.run, args.flips), args.flips)
+    here, there = weights_of(args, engine)
+    network = here.network()
+    student = network.student
     if (student.kind == "change") != (args.after is not None):
         raise UserError("a run of change takes --scenes and --after, any other --scenes alone")
     wanted = student.bands
@@ -99,21 +111,21 @@ def of_scenes(args: argparse.Namespace) -> int:
     pairs: list[tuple[Scene, ...]] = [(scene,) for scene in first]
     if args.after is not None:
         pairs = paired(first, found(args.after))
-    make_folder(args.out)
     settings = scene_map.Settings(args.window, args.overlap, args.batch or 1, args.probabilities)
-    failed = 0
-    for scenes in pairs:
-        try:
-            with bar(scenes[0].name) as tell:
+    maps: list[Map] = []
+    with alone(args.out):
+        for scenes in pairs:
+            try:
                 if network.dense:
-                    made = scene_map.predict(scenes, network, args.out, settings, tell)
+                    maps.append(scene_map.SceneMap.of(scenes, network, args.out, settings))
                 else:
-                    made = grid_map.predict(scenes[0], network, args.out, args.step, args.batch or 64, tell)
-        except ValueError as error:
-            failed += 1
-            print(f"failed: {scenes[0].name}: {error}")
-            continue
-        print(*made, sep="\n")
+                    maps.append(grid_map.GridMap.of(scenes[0], network, args.out, args.step, args.batch or 64))
+            except ValueError as error:
+                print(f"failed: {scenes[0].name}: {error}")
+        failed = len(pairs) - len(maps)
+        if maps:
+            with Bar(maps[0].name if len(maps) == 1 else f"{len(maps)} scenes") as bar:
+                failed += making.make(maps, there, engine, args.out, making.Listener(bar.share, bar.line))
     return int(failed > 0)
 
 
@@ -133,16 +145,27 @@ def paired(before: Sequence["Scene"], after: Sequence["Scene"]) -> list[tuple["S
     return list(zip(before, after, strict=True))
 
 
-def digest(run: Path, flips: bool) -> str:
-    """Of the weights, and of how they are asked."""
-    file = run / "checkpoints" / "last.ckpt" if run.is_dir() else run
-    return f"{sha256_of(file)} {flips}"
+class Bar:
+    """A progress bar on stderr; lines for stdout come between."""
 
+    def __init__(self, title: str) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._task = self._progress.add_task(title, total=1.0)
 
-@contextmanager
-def bar(title: str) -> Iterator[Callable[[float], None]]:
-    """A progress bar on stderr; it is told the share that is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=1.0)
-        yield lambda share: progress.update(task, completed=share)
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def share(self, done: float) -> None:
+        """Show the share that is done."""
+        self._progress.update(self._task, completed=done)
+
+    def line(self, text: str) -> None:
+        """Print to stdout, which the running bar would catch."""
+        self._progress.stop()
+        print(text)
+        self._progress.start()
