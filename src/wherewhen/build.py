@@ -25,7 +25,7 @@ def build(spec: Mapping[str, Any], base: type, home: str, **found: Any) -> Any:
             config gives them.
 
     Raises:
-        UserError: No such class, not a `base`, or an argument that it does not have or still needs.
+        UserError: No such class, not a `base`, or an argument that it does not have, still needs or cannot use.
     """
     given = dict(spec)
     cls = find(str(given.pop("name", "")), home, base)
@@ -40,7 +40,14 @@ def build(spec: Mapping[str, Any], base: type, home: str, **found: Any) -> Any:
     needed = [n for n in names if parameters[n].default is inspect.Parameter.empty and n not in arguments]
     if needed:
         raise UserError(f"{cls.__name__} needs {', '.join(needed)}; give it beside its name")
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except UserError:
+        raise
+    except Exception as error:  # a class may be anybody's, and fail in any way at values of the wrong kind
+        raise UserError(
+            f"{cls.__name__} cannot be made with {given} ({type(error).__name__}: {error}); correct its arguments"
+        ) from error
 
 
 def find(path: str, home: str, base: type) -> Any:

@@ -24,6 +24,7 @@ VERBS = {
     "report": ("wherewhen.report.verb", "main", "finished runs as one page that opens without network"),
     "predict": ("wherewhen.predict.verb", "main", "maps of scenes, or a table of patches, from images alone"),
     "suggest": ("wherewhen.suggest", "main", "which unlabelled patches to label next"),
+    "copy": ("wherewhen.buckets", "main", "a store, run or folder of scenes into a bucket, or out of one"),
     "assess": ("wherewhen.assess.verb", "main", "accuracy and area of a map from reference points; draw such points"),
 }
 
@@ -38,6 +39,11 @@ verbs:
 `wherewhen VERB --help` tells more. Exit codes: 0 done, 1 something is wrong with the data,
 2 a mistake in the call or the input, 130 interrupted. --debug shows the traceback of an error.
 """
+
+OUT_OF_MEMORY = (
+    "the device's memory is full; look at fewer images at a time (data.eval_batch of fit, validate and test; "
+    "--batch or --window of predict), or on another device"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,6 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         print(f"wherewhen: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        print(f"wherewhen: {OUT_OF_MEMORY}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("wherewhen: interrupted; the same command goes on from where it was", file=sys.stderr)

@@ -1,11 +1,15 @@
 """Files and folders that are either whole or absent."""
 
+import fcntl
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         UserError: The folder cannot be written to, or the disk is full.
     """
-    make_folder(path.parent)
+    _sweep(make_folder(path.parent), os.getpid())
     temporary = _temporary(path)
     try:
         yield temporary
@@ -47,6 +51,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         UserError: `path` exists and is not an empty folder, or the place cannot be written to.
     """
     refuse_used_folder(path)
+    _sweep(make_folder(path.parent), os.getpid())
     temporary = _temporary(path)
     try:
         make_folder(temporary)
@@ -61,7 +66,55 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.part")
+    return path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.part")
+
+
+@cache
+def _sweep(folder: Path, process: int) -> None:
+    """Remove what killed processes of this machine left half written in a folder; once a process, it may be long."""
+    for entry in folder.glob(".*.part*"):
+        writer = re.search(rf"\.{re.escape(platform.node())}-(\d+)\.part", entry.name)
+        if writer and not _lives(int(writer[1])):
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only run that writes to a folder, which is made where there is none.
+
+    The lock is the folder's own: it leaves no file, and the system lets go of it however this process ends. A file
+    system that knows no such locks, as NFS, lets everybody in.
+
+    Raises:
+        UserError: Another run is at work there, or the folder cannot be made.
+    """
+    try:
+        handle = os.open(make_folder(folder), os.O_RDONLY)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another run is at work in {folder}; wait for it, or choose another folder") from error
+        except OSError:
+            pass  # no such locks here
+        yield
+    finally:
+        os.close(handle)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -133,7 +186,7 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} does not exist; check the path, or make the file anew") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; check the path and its rights") from error
-    except ValueError as error:  # JSON and UTF-8 both raise kinds of it
+    except (ValueError, RecursionError) as error:  # JSON and UTF-8 both raise kinds of the first
         raise UserError(f"{path} is not valid JSON ({error}); restore it or make it anew") from error
 
 

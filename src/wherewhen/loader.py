@@ -32,6 +32,11 @@ class Patches(NamedTuple):
     where: Tensor  # (N, 3) latitude, longitude in degrees, fraction of the year; NaN where unknown
     label: Tensor | None  # (N,) or (N, C) or (N, H, W) int64; None where training must not know it
 
+    def first(self, count: int) -> "Patches":
+        """So many of them."""
+        label = None if self.label is None else self.label[:count]
+        return Patches(self.pixels[:count], self.where[:count], label)
+
 
 class StepBatch(NamedTuple):
     """One process's share of step `step`: its slots of the labelled and of the unlabelled batch."""

@@ -22,9 +22,8 @@ from wherewhen.geoparquet import TARGET_SCHEMA, patch_schema, read_table, to_arr
 from wherewhen.maps import UNKNOWN, file_name
 from wherewhen.moments import Moments
 from wherewhen.store_check import check_ids, check_patches
-from wherewhen.store_header import FileFacts, StoreHeader
+from wherewhen.store_header import DTYPES, FileFacts, StoreHeader
 
-DTYPES = ("uint8", "uint16", "int16")
 PLAN_FILE = "building.json"  # says what an unfinished store is being built from
 _META = b"wherewhen"
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from filelock import FileLock
 
 from tests.tasks.conftest import make_store, settings, write_config
 from tests.tasks.dense_stores import masked_store
 from wherewhen.cli import main
 from wherewhen.experiments import jobs, work
 from wherewhen.experiments.cells import Cell
+from wherewhen.files import alone
 
 STUDENT, TEACHER = (
     Cell("store", "store", 2, "stssl_fixmatch", 1),
@@ -105,9 +105,9 @@ def test_a_leaderboard_compares_controls_and_is_not_done_twice(
     assert board(tmp_path, configs, "--controls", "--seeds", "1") == 0
     after = cells(tmp_path)
     assert [path.parent for path, time in after.items() if before[path] != time] == [TEACHER.folder(out)]
-    with FileLock(out / ".lock"):  # as another leaderboard would hold it
+    with alone(out):  # as another leaderboard would be
         assert board(tmp_path, configs) == 2
-    assert "another experiment is at work" in capsys.readouterr().err
+    assert "another run is at work" in capsys.readouterr().err
     shutil.rmtree(store)
     shutil.rmtree(configs)
     assert main(["experiment", "leaderboard", "--report-only", "--out", str(out)]) == 0

@@ -13,7 +13,7 @@ from wherewhen.experiments import jobs
 from wherewhen.experiments.cells import RESULT, result
 from wherewhen.experiments.plan import SPLITS, Plan
 from wherewhen.experiments.rows import Row, chosen
-from wherewhen.files import read_json
+from wherewhen.files import alone, read_json
 
 PORTUGAL_AND_IRELAND = (36.0, -32.0, 72.0, -5.0)  # of BigEarthNet's countries no other lies so far west
 # label budgets by what is learnt
@@ -100,7 +100,7 @@ def run_missing(args: argparse.Namespace, name: str, rows_of: Callable[[Path], l
         raise UserError("--store and --configs are missing; only --report-only can do without them")
     plan = Plan.of(args, chosen(rows_of(args.configs), args.rows))
     plan.check()
-    with jobs.alone(args.out):
+    with alone(args.out):
         plan.write(name)
         workers = jobs.environments(args.workers, args.device)
         progress = Progress(plan, len(workers))

@@ -7,14 +7,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from wherewhen.errors import UserError
 from wherewhen.experiments.cells import RESULT
 from wherewhen.files import make_folder
 
@@ -47,21 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def device_words(device: str) -> tuple[str, ...]:
     """Overrides of a configuration that say on what it runs, `--device`."""
     return ("--trainer.accelerator", "cpu") if device == "cpu" else ()
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Be the only experiment that writes to a folder; the system lets go of it however this process ends.
-
-    Raises:
-        UserError: Another is.
-    """
-    make_folder(out)
-    try:
-        with FileLock(out / ".lock", blocking=False):
-            yield
-    except Timeout as error:
-        raise UserError(f"another experiment is at work in {out}; wait for it, or give another --out") from error
 
 
 def environments(workers: int | None, device: str) -> list[Environment]:

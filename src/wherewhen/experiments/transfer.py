@@ -15,7 +15,7 @@ from wherewhen.errors import UserError
 from wherewhen.experiments import jobs
 from wherewhen.experiments.cells import PLAN, STUDENT, Cell, Order, content_id, digest, finished, result
 from wherewhen.experiments.rows import configuration, read_config
-from wherewhen.files import write_json
+from wherewhen.files import alone, write_json
 from wherewhen.store import PatchStore
 from wherewhen.tasks.pretrain import GROUPS, shown_groups
 from wherewhen.tasks.pretrain_verb import ENCODER
@@ -63,7 +63,7 @@ def run_missing(args: argparse.Namespace) -> list[jobs.Job]:
     plan = Plan.of(args)
     for folder, order in plan.orders.items():
         finished(order, folder)
-    with jobs.alone(args.out):
+    with alone(args.out):
         plan.write()
         workers = jobs.environments(args.workers, args.device)
         print(f"{len(plan.missing())} of {len(plan.orders)} cells to run, {len(workers)} at a time", flush=True)

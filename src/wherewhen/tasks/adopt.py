@@ -8,7 +8,6 @@ Notation: C bands of the store, K outcomes of the model, D width.
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -33,7 +32,7 @@ from wherewhen.encoders.saco import (
 )
 from wherewhen.encoders.sources import recognise
 from wherewhen.encoders.weight_files import read_weights
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, note
 from wherewhen.files import atomic_folder, refuse_used_folder
 from wherewhen.scale import CLIP_SIGMAS
 from wherewhen.store import PatchStore
@@ -229,11 +228,6 @@ def ordered(facts: Facts, outcomes: int, classes: Sequence[str] | None, file: Pa
     if classes is None and not facts.dense:
         note(f"the order of the model's classes is not published; taken as {', '.join(names)} (else give --classes)")
     return [known.index(name) for name in names]
-
-
-def note(text: str) -> None:
-    """Say something on stderr."""
-    print(f"note: {text}", file=sys.stderr)
 
 
 @torch.no_grad()

@@ -3,16 +3,22 @@
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from argparse import ArgumentError
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from yaml import YAMLError
 
 from wherewhen.errors import UserError
+from wherewhen.files import alone
+from wherewhen.tasks.guard import Patience
 from wherewhen.tasks.progress import Progress
 from wherewhen.tasks.run import AtomicCheckpoints, Journal, Run, Saving, Stopwatch
 
@@ -50,6 +56,7 @@ class RunCli(LightningCLI):
             seed_everything_default=False,
             save_config_callback=None,
             auto_configure_optimizers=False,
+            parser_kwargs={"exit_on_error": False},
             trainer_defaults={
                 "accelerator": "auto",
                 "devices": 1,
@@ -71,12 +78,27 @@ class RunCli(LightningCLI):
         parser.link_arguments("seed", "data.seed")
         parser.link_arguments("seed", "model.seed")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Take the command line and the files of its `--config`.
+
+        Raises:
+            UserError: A key or a value is wrong, or a file is no YAML.
+        """
+        try:
+            super().parse_arguments(parser, args)
+        except (ArgumentError, UnicodeDecodeError, YAMLError) as error:
+            files = [args[i + 1] for i, word in enumerate(args[:-1]) if word in ("-c", "--config")]
+            where = f"the command line or {', '.join(files)}" if files else "the command line"
+            raise UserError(f"{where} is wrong: {error}; --help lists all keys") from error
+        if not isinstance(self.config.trainer, Namespace):
+            raise UserError(f"trainer is {self.config.trainer!r}; it must be a mapping of the trainer's settings")
+
     def before_instantiate_classes(self) -> None:
         """Check our own keys; a recipe that starts from weights can be run without them, but only when told so."""
         for name in ("log_every", "save_every"):
-            if self.config[name] < 1:
+            if (self.config[name] or 0) < 1:
                 raise UserError(f"{name} is {self.config[name]}; it counts steps and must be at least 1")
-        if self.training and self.config.trainer.max_steps < 1:
+        if self.training and (self.config.trainer.max_steps or 0) < 1:
             raise UserError("trainer.max_steps is not set; a training is counted in steps: set it to 1 or more")
         if self.config.trainer.accumulate_grad_batches != 1:
             raise UserError("trainer.accumulate_grad_batches must be 1; make the batches of data as large as they fit")
@@ -96,6 +118,7 @@ class RunCli(LightningCLI):
             *(settings.callbacks or []),
             *self.callbacks(journal),
             journal,
+            Patience(journal),
             Saving(self.run, self.config.save_every),
             Stopwatch(self.run),
         ]
@@ -108,8 +131,25 @@ class RunCli(LightningCLI):
             return super().instantiate_trainer(
                 callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()], **kwargs
             )
-        except MisconfigurationException as error:
+        except (MisconfigurationException, ValueError, TypeError) as error:
             raise UserError(f"the trainer's settings do not fit together: {error}") from error
+
+    @contextmanager
+    def begun(self, labelled: Sequence[str]) -> Iterator[None]:
+        """Have the run folder for this training alone; of several processes, the first has it for all.
+
+        Args:
+            labelled: Ids of the labelled patches.
+
+        Raises:
+            UserError: Another training is at work there, or the folder holds a run with other settings.
+        """
+        if not self.trainer.is_global_zero:
+            yield
+            return
+        with alone(self.run.folder):
+            self.run.begin(self.resolved(), labelled)
+            yield
 
     def train(self) -> None:
         """Fit, from the run's last checkpoint on if there is one.

@@ -1,10 +1,17 @@
-"""Training steps that change nothing where their gradients are not finite."""
+"""Training steps that change nothing where their gradients are not finite, and an end to a run of them."""
 
+import traceback
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
+
+from wherewhen.errors import UserError
+from wherewhen.tasks.memory import too_large
+from wherewhen.tasks.run import Journal
+
+LIMIT = 100  # bad steps in a row that end a training
 
 
 class GuardedModule(pl.LightningModule):
@@ -13,6 +20,17 @@ class GuardedModule(pl.LightningModule):
     def after_step(self, good: Tensor) -> None:
         """Let statistics and averages follow; `good` () is false where the optimiser passed over the step."""
 
+    def smaller(self, batch: Any, parts: int) -> tuple[Any, str] | None:
+        """A step that needs about one part of the memory, and the setting that makes it; None where none does."""
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Hold the batch, for a step that does not fit into memory."""
+        self.batch = batch
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Let it go."""
+        self.batch = None
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Look whether the step is any good: one whose gradients are not finite must change nothing."""
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
@@ -20,6 +38,67 @@ class GuardedModule(pl.LightningModule):
         optimizer.found_inf = (~self.good).float()  # type: ignore[attr-defined]  # the fused step reads it on the device
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Step, then let statistics and averages follow, once."""
-        super().optimizer_step(*args, **kwargs)
+        """Step, then let statistics and averages follow, once.
+
+        Raises:
+            UserError: The step does not fit into the GPU's memory.
+        """
+        try:
+            super().optimizer_step(*args, **kwargs)
+        except torch.OutOfMemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # they hold what fills the memory
+            raise too_large(self, self.batch) from error
         self.after_step(self.good)
+
+
+class Patience(pl.Callback):
+    """Count the steps that are passed over, and end a training that only makes such.
+
+    They are counted on the device and read as often as losses are: `steps/skipped` in `metrics.csv` since the last row.
+
+    Args:
+        journal: Where the count goes.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.skipped: Tensor = torch.tensor(0)  # since the last row
+        self.in_a_row: Tensor = torch.tensor(0)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add one up, and look as often as the journal.
+
+        Raises:
+            UserError: Too many in a row.
+        """
+        assert isinstance(module, GuardedModule)
+        bad = ~module.good
+        self.skipped, self.in_a_row = self.skipped + bad, (self.in_a_row + 1) * bad
+        if trainer.global_step % self.journal.every == 0:
+            self._look(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Write what is left."""
+        self._look(trainer)
+
+    def _look(self, trainer: pl.Trainer) -> None:
+        if skipped := int(self.skipped):
+            self.journal.write(trainer, {"steps/skipped": float(skipped)})
+            self.skipped = torch.tensor(0)
+        if (count := int(self.in_a_row)) >= LIMIT:
+            raise UserError(
+                f"the last {count} steps before step {trainer.global_step} had gradients that are not finite and were "
+                "skipped, so nothing is learned any more; lower model.learning_rate, choose another trainer.precision, "
+                "or look for damaged images with `wherewhen doctor --full`, and give another --run (metrics.csv counts "
+                f"the skipped steps of this one, its weights are those of step {trainer.global_step - count})"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was counted."""
+        return {"skipped": self.skipped, "in_a_row": self.in_a_row}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take it up again."""
+        self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]

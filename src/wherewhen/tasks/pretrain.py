@@ -179,6 +179,13 @@ class Pretraining(GuardedModule):
         shown: Tensor = self.scale(images)
         return shown
 
+    def smaller(self, batch: DatesBatch, parts: int) -> tuple[DatesBatch, str] | None:
+        """Fewer places, which are fewer images in the statistics of a batch norm, too."""
+        size = len(batch.place) // parts // self.method.periods * self.method.periods
+        if size < 2:
+            return None
+        return DatesBatch(batch.step, batch.pixels[:, :size], batch.place[:size]), f"data.batch_size {size}"
+
     def after_step(self, good: Tensor) -> None:
         """The key network and the queue follow."""
         self.contrast.after_step(good)

@@ -36,7 +36,7 @@ class PretrainCli(RunCli):
     def before_instantiate_classes(self) -> None:
         """Check our own keys."""
         super().before_instantiate_classes()
-        if self.config.probe_every < 1:
+        if (self.config.probe_every or 0) < 1:
             raise UserError(f"probe_every is {self.config.probe_every}; it counts steps and must be at least 1")
 
     def callbacks(self, journal: Journal) -> list[pl.Callback]:
@@ -107,10 +107,10 @@ def pretrain(args: Sequence[str]) -> int:
     cli = PretrainCli(args)
     method = cli.model.method
     cli.datamodule.choose(method.dates, method.periods)
-    cli.run.begin(cli.resolved(), [])
-    cli.train()
-    if cli.trainer.is_global_zero:
-        bands = tuple(band.name for band in cli.model.bands)
-        save_encoder(cli.model.contrast.encoder, cli.run.folder / ENCODER, bands)
-        plots.curves(cli.run.metrics, cli.run.folder / "curves.png")
+    with cli.begun([]):
+        cli.train()
+        if cli.trainer.is_global_zero:
+            bands = tuple(band.name for band in cli.model.bands)
+            save_encoder(cli.model.contrast.encoder, cli.run.folder / ENCODER, bands)
+            plots.curves(cli.run.metrics, cli.run.folder / "curves.png")
     return 0

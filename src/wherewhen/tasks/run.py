@@ -52,8 +52,9 @@ class Run:
             UserError: The folder holds a run with other settings, or other labelled patches.
         """
         chosen = "\n".join(["id", *labelled]) + "\n"
-        old = self.config.read_text(encoding="utf-8") if self.metrics.exists() and self.config.exists() else config
-        if old != config:  # a run that never began is simply begun anew
+        holds = self.config.exists() and (self.last.exists() or self.best.exists())
+        old = self.config.read_text(encoding="utf-8") if holds else config
+        if old != config:  # a run that came to no checkpoint is simply begun anew
             changed = sorted(set(config.splitlines()) ^ set(old.splitlines()))[:4]
             raise UserError(
                 f"{self.folder} holds a run with other settings ({'; '.join(c.strip() for c in changed)}); "

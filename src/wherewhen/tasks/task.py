@@ -13,7 +13,7 @@ from wherewhen.build import Spec, without
 from wherewhen.errors import UserError
 from wherewhen.loader import LABELLED, NOISE, START, UNLABELLED, VIEWS, EvalBatch, Patches, StepBatch, mix
 from wherewhen.semi import Clock, DenseLoss
-from wherewhen.semi.objectives import Geometry, Labeller
+from wherewhen.semi.objectives import Geometry, Labeller, batch_norms
 from wherewhen.tasks.checkpoint import saved
 from wherewhen.tasks.dense import evaluation_of
 from wherewhen.tasks.facts import Facts
@@ -209,6 +209,20 @@ class LabelEfficient(GuardedModule):
         """An image without content, (1, C, H, W): every band at the top of its clip range."""
         white: Tensor = self.scale(torch.ones_like(like[:1]))
         return white
+
+    def smaller(self, batch: StepBatch, parts: int) -> tuple[StepBatch, str] | None:
+        """Fewer images at a time, or where batch norm needs all of them, fewer a step."""
+        if not any(batch_norms(learner) for learner in self.objective.learners()):
+            self.objective.micro_batch = (self.micro_batch or batch.images) // parts
+            return (batch, f"model.micro_batch {self.objective.micro_batch}") if self.objective.micro_batch else None
+        streams = [part for part in (batch.labelled, batch.unlabelled) if part is not None]
+        sizes = [len(part.pixels) // parts for part in streams]
+        if min(sizes) < 1:
+            return None
+        labelled, *unlabelled = (part.first(size) for part, size in zip(streams, sizes, strict=True))
+        names = ("data.labelled_batch", "data.unlabelled_batch")
+        setting = " and ".join(f"{name} {size}" for name, size in zip(names, sizes, strict=False))
+        return StepBatch(batch.step, labelled, unlabelled[0] if unlabelled else None), setting
 
     def after_step(self, good: Tensor) -> None:
         """Let statistics and averages follow, once."""

@@ -1,6 +1,5 @@
 """`wherewhen fit`, `validate` and `test`: LightningCLI's conventions, and a run folder."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +8,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser
 
 from wherewhen import plots
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, described_by, note
 from wherewhen.tasks.asking import ask
 from wherewhen.tasks.command import RunCli
 from wherewhen.tasks.configured import begun, begun_or_new
@@ -55,7 +54,8 @@ class Cli(RunCli):
         if self.question:
             return self._answer(verb)
         path = self._checkpoint()
-        self.model.build_as_trained(AtomicCheckpoints().load_checkpoint(path), self.datamodule.split)
+        with described_by(path, "train again"):
+            self.model.build_as_trained(AtomicCheckpoints().load_checkpoint(path), self.datamodule.split)
         getattr(self.trainer, verb)(self.model, self.datamodule, ckpt_path=str(path), verbose=False)
         evaluation: Evaluation = self.model.evaluation
         return evaluation
@@ -84,8 +84,10 @@ class Cli(RunCli):
         Raises:
             UserError: There is no checkpoint, or the store is of another kind.
         """
-        checkpoint = AtomicCheckpoints().load_checkpoint(self._checkpoint())
-        self.model.build_as_trained(checkpoint, self.datamodule.split)
+        path = self._checkpoint()
+        checkpoint = AtomicCheckpoints().load_checkpoint(path)
+        with described_by(path, "train again"):
+            self.model.build_as_trained(checkpoint, self.datamodule.split)
         self.datamodule.setup()
         self.model.facts.accept(self.datamodule.facts, "the store at hand")
         self.model.load_state_dict(checkpoint["state_dict"])
@@ -106,9 +108,9 @@ def fit(args: Sequence[str]) -> int:
     if cli.model.needs_unlabelled and not cli.datamodule.sizes[1]:
         raise UserError("an algorithm needs unlabelled images; set data.unlabelled_batch to 1 or more")
     cli.datamodule.setup("fit")
-    cli.run.begin(cli.resolved(), cli.datamodule.labelled_ids())
-    cli.train()
-    plots.curves(cli.run.metrics, cli.run.folder / "curves.png")
+    with cli.begun(cli.datamodule.labelled_ids()):
+        cli.train()
+        plots.curves(cli.run.metrics, cli.run.folder / "curves.png")
     return 0
 
 
@@ -139,4 +141,4 @@ def show(report: Mapping[str, Any]) -> None:
             print(f"{name:>20} {value:8.3f}" + ("" if low is None else f"  [{low:.3f}, {high:.3f}]"))
     if report["classes_left_out"]:
         names = ", ".join(report["classes_left_out"])
-        print(f"note: no evaluated image shows {names}; means over classes leave them out", file=sys.stderr)
+        note(f"no evaluated image shows {names}; means over classes leave them out")
