@@ -51,6 +51,8 @@ def test_it_trains_as_it_stands(name: str, machine: str, tmp_path: Path, capsys:
     assert config["data"]["target"] == expected[name]
     assert ("algorithm" in config["model"]) == (name in ("few", "nowhere", "sparse"))
     assert ("teacher" in config["model"]) == (name in ("few", "sparse"))
+    assert ("a teacher that knows place and time" in told) == (name in ("few", "sparse"))
+    assert ("no teacher: no labels to guess" in told) == (name in ("all", "change"))
     words = ["--config", str(out), "--run", str(tmp_path / "run"), *QUICK]
     assert main(["fit", *words]) == 0
     assert main(["test", *words]) == 0
@@ -76,6 +78,16 @@ def test_the_target_can_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[
     untrained = make_store(tmp_path / "untrained", split=np.full(60, "test", dtype=object)).path
     assert main(["init", str(untrained), "--out", str(tmp_path / "x.yaml")]) == 2
     assert "no training patches" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["#1", "area: north", "- 'x'", "true", "a\tb", "äö" * 60])
+def test_names_mean_what_they_are(tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_store(Path(folder), classes=("a\nmodel: b", "c: d", "# e"))
+    assert main(["init", folder, "--out", "c.yaml"]) == 0
+    config = yaml.safe_load(Path("c.yaml").read_text(encoding="utf-8"))
+    assert config["data"]["store"] == folder
+    assert config["model"]["encoder"]["name"] == "ViT"
 
 
 def test_fit_takes_it_for_a_store_alone_and_later_the_runs_own(tmp_path: Path) -> None:

@@ -135,6 +135,19 @@ def test_a_safe_folder(tmp_path: Path) -> None:
     np.testing.assert_array_equal(~scene.valid(scene.whole), np.pad(np.ones((10, 12), bool), ((0, 50), (0, 36))))
 
 
+def test_a_part_of_a_safe_folder_does_not_tell_the_offset_so_it_is_refused(tmp_path: Path) -> None:
+    folder = write_safe(tmp_path, "S2A_MSIL2A_20220701T101031_N0400_R022_T32TQM_20220701T162344")
+    for part in (folder / "GRANULE", next(folder.rglob("*B02_10m.jp2"))):
+        with pytest.raises(UserError, match=r"a part of a product.*; give .*20220701T162344\.SAFE$"):
+            find([part], L2A)
+
+
+def test_hidden_files_beside_imagery_are_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", four(), names=NAMES)
+    (tmp_path / "._a.tif").write_bytes(b"\0\5\26\7")  # a Mac's, on a drive of another file system
+    assert [scene.name for scene in find(str(path.parent), L2A)] == ["a"]
+
+
 def test_products_before_and_after_the_shift_get_one_offset(tmp_path: Path) -> None:
     for name in ("S2A_MSIL2A_20200701T101031_N0214_R022_T32TQM_X", "S2B_MSIL2A_20220701T101031_N0400_R022_T32TQM_X"):
         write_safe(tmp_path, name)
@@ -170,6 +183,8 @@ def test_scenes_of_two_projections_and_resolutions(tmp_path: Path) -> None:
     ]
     degrees = write(tmp_path / "degrees.tif", four(), crs="EPSG:4326", side=1e-4, left=10, top=60, names=NAMES)
     assert find([degrees], L2A)[0].pixel_size == pytest.approx(11.12 * np.sqrt(0.5), rel=0.01)
+    web = write(tmp_path / "web.tif", four(), crs="EPSG:3857", left=1_000_000, top=8_400_000, names=NAMES)  # 60° N
+    assert find([web], L2A)[0].pixel_size == pytest.approx(10 / 2, rel=0.01)
 
 
 def test_a_band_of_another_projection_is_brought_over(tmp_path: Path) -> None:
@@ -328,7 +343,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     "other ground": (other_ground, {}, "B03.tif covers other ground"),
     "a band twice": (twice, {}, "band b2 is there twice"),
     "two sets of bands": (two_sets, {}, "differ in bands B08.*--bands"),
-    "no raster": (lambda f: None, {}, "no raster"),
+    "no raster": (lambda f: None, {}, r"no raster \(.*\) in /.*; give the folder of imagery"),
 }
 
 

@@ -185,13 +185,26 @@ def test_times_of_items(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     write(tmp_path / "a.tif", four())
     span = {"datetime": None, "start_datetime": "2020-01-01T00:00:00Z", "end_datetime": "2020-01-03T00:00:00Z"}
     times: dict[str, dict[str, Any]] = {"a": span, "b": {"datetime": None}, "c": {"datetime": "1900-01-01T00:00:00Z"}}
+    times |= {"d": {"datetime": "2020-07-01T23:30:00-05:00"}, "e": {"datetime": "2020-07-01T23:30:00"}}  # as UTC
+    times |= {"f": span | {"start_datetime": "2020-01-01"}, "g": span | {"end_datetime": "soon"}}
     items = [item(name, {"x": asset("a.tif", **bands_11(NAMES))}, **time) for name, time in times.items()]
     found = find(collection_of(tmp_path / "c.json", *items), "sentinel2_l2a")
-    assert [scene.time and f"{scene.time:%Y-%m-%d}" for scene in found] == ["2020-01-02", None, None]
+    assert [scene.time and f"{scene.time:%Y-%m-%d %H:%M %Z}" for scene in found] == [
+        *("2020-01-02 00:00 UTC", None, None, "2020-07-02 04:30 UTC", "2020-07-01 23:30 UTC", "2020-01-02 00:00 UTC"),
+        None,
+    ]
     assert found[0].time_from == "middle of the item's interval"
     assert (
-        "2 items have no datetime that can be, so their time is unknown: b, c; --time-column" in capsys.readouterr().err
+        "3 items have no datetime that can be, so their time is unknown: b, c, g; --time-column"
+        in capsys.readouterr().err
     )
+
+
+def test_ids_of_items_are_no_paths(tmp_path: Path) -> None:
+    write(tmp_path / "a.tif", four())
+    items = [item(name, {"x": asset("a.tif", **bands_11(NAMES))}) for name in ("../../up", "a/b", 7)]  # type: ignore[arg-type]
+    found = find(collection_of(tmp_path / "c.json", *items), "sentinel2_l2a")
+    assert [scene.name for scene in found] == [".._.._up", "7", "a_b"]
 
 
 def test_a_catalog_is_walked_and_its_items_counted(tmp_path: Path) -> None:
@@ -422,9 +435,10 @@ def test_bad_catalogs_are_told_with_the_remedy(tmp_path: Path, name: str) -> Non
 def test_bad_documents(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.json is no file"):
         find(tmp_path / "none.json")
-    (tmp_path / "c.json").write_text("{")
-    with pytest.raises(UserError, match=r"c\.json is no STAC"):
-        find(tmp_path / "c.json")
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "c.json").write_text(text)
+        with pytest.raises(UserError, match=r"c\.json is no STAC"):
+            find(tmp_path / "c.json")
 
 
 def test_bad_items_can_be_skipped_and_further_pages_are_told(

@@ -42,6 +42,14 @@ def test_places_and_seasons_that_are_not_covered_come_first() -> None:
     assert sorted(order) == [2, 4]
 
 
+def test_a_label_without_a_place_covers_none_and_a_patch_without_one_is_not_new() -> None:
+    where = np.zeros((6, 5))
+    where[:2] = np.nan  # the first is labelled
+    where[4, 0] = 5000  # far from the other labelled one, the last
+    order = choose(known([0.5] * 6, where=where), np.isin(np.arange(6), (0, 5)), 4)
+    assert order[0] == 4
+
+
 def test_entropy_of_every_kind() -> None:
     p = np.array([[1.0, 0, 0], [1 / 3, 1 / 3, 1 / 3]])
     np.testing.assert_allclose(entropy(p, "one"), [0, 1], atol=1e-9)

@@ -108,7 +108,7 @@ def test_four_commands_from_real_patches_to_a_table(
     for row in (0, 57, 99):
         (source,) = scenes.glob(f"*/{store.table['source'].iloc[row]}.tif")
         with rasterio.open(source) as raster:
-            np.testing.assert_array_equal(store.pixels([row])[0], raster.read())
+            np.testing.assert_array_equal(store.pixels(np.array([row]))[0], raster.read())
         assert store.classes[store.labels()[row]] == source.parent.name
     quiet = ["--trainer.logger", "false", "--trainer.enable_progress_bar", "false", "--trainer.accelerator", "cpu"]
     assert main(["fit", "--data.store", "stores/own", "--run", "runs/own", *shlex.split(FAST), *quiet]) == 0

@@ -39,8 +39,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--map", type=Path, metavar="FILE", help="also draw where its patches lie, by split")
     args = parser.parse_args(argv)
     store = PatchStore.open(args.store)
-    print(describe(store))
-    findings = [*examine(store), *examine_places(store)]
+    counts = class_counts(store)
+    print(describe(store, counts))
+    findings = [*examine(store, counts), *examine_places(store)]
     if args.run is not None:
         findings += compare(store, args.run)
     if args.map is not None:
@@ -54,8 +55,8 @@ def main(argv: Sequence[str]) -> int:
     return int(any(finding.level == "error" for finding in findings))
 
 
-def describe(store: "PatchStore") -> str:
-    """Bands, units, counts of each class and split, and how much is known of place and time."""
+def describe(store: "PatchStore", counts: "pd.DataFrame") -> str:
+    """Bands, units, `counts` of each class and split, and how much is known of place and time."""
     import pandas as pd
 
     bands = pd.DataFrame([vars(band) for band in store.bands]).assign(mean=store.mean, std=store.std)
@@ -70,12 +71,12 @@ def describe(store: "PatchStore") -> str:
         f"from: {store.header.provenance or 'unknown'}; licence: {store.header.licence or 'unknown'}",
         bands.to_string(index=False),
         "known: " + ", ".join(f"{name} of {rows.mean():.1%}" for name, rows in known.items()),
-        _counts(store).to_string(),
+        counts.to_string(),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _counts(store: "PatchStore") -> "pd.DataFrame":
+def class_counts(store: "PatchStore") -> "pd.DataFrame":
     """Patches of each class (rows) in each split (columns); one of many labels, or of a mask, counts in several."""
     import pandas as pd
 
@@ -105,8 +106,8 @@ def _shown(store: "PatchStore") -> "np.ndarray":
     return shown
 
 
-def examine(store: "PatchStore") -> Iterator[Finding]:
-    """Look for what the table and the header tell: constant bands, dates to come, empty classes, leaks."""
+def examine(store: "PatchStore", counts: "pd.DataFrame") -> Iterator[Finding]:
+    """Look for what table, header and `counts` tell: constant bands, dates to come, empty classes, leaks."""
     import pandas as pd
 
     table = store.table
@@ -117,7 +118,7 @@ def examine(store: "PatchStore") -> Iterator[Finding]:
     if future.any():
         yield Finding("error", f"{future.sum()} patches are dated in the future, first {table['id'][future].iloc[0]}")
     if (table["split"] == "train").any() and (store.label_kind != "none" or store.has_masks):
-        for name, row in _counts(store).drop("no label", errors="ignore").iterrows():
+        for name, row in counts.drop("no label", errors="ignore").iterrows():
             if row["train"] == 0:
                 yield Finding("warning", f"class {name} has no patch for training")
     splits = table.dropna(subset=["place", "split"]).groupby("place")["split"].nunique()

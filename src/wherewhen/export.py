@@ -4,6 +4,7 @@ Notation: N images, C bands (of all dates), H × W pixels, K classes.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -71,32 +72,23 @@ def export(
     Raises:
         UserError: As `main` says.
     """
-    import sys
-
-    from wherewhen.errors import UserError
-    from wherewhen.files import atomic_path, write_text
-
-    if out.suffix != SUFFIXES[form]:
-        raise UserError(
-            f"{out}: a file of format {form} ends in {SUFFIXES[form]}; name it so, or choose another --format"
-        )
-    if form == "onnx" and not all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
-        raise UserError("ONNX needs libraries that are not installed; run: pip install 'wherewhen[export]'")
     path = checkpoint or run / "checkpoints" / "last.ckpt"
-    if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}; give a folder that `wherewhen fit --run` made")
+    check(path, form, out)
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)  # an encoder of one's own lies where one works
 
     from wherewhen.answering import spec_of
+    from wherewhen.errors import UserError, described_by
     from wherewhen.export_formats import FORMATS
+    from wherewhen.files import atomic_path, write_text
     from wherewhen.model_card import card
     from wherewhen.student import Student
     from wherewhen.student_files import header_of, settings_of, student_of
     from wherewhen.tasks.checkpoint import read_checkpoint, saved
 
     saved_there = read_checkpoint(path)
-    about, answering = student_of(saved_there, path)
+    with described_by(path, "train it again"):
+        about, answering = student_of(saved_there, path)
     settings = settings_of(path)
     opened = store_of(settings, store, about)
     if opened is not None:
@@ -115,6 +107,24 @@ def export(
     told = f"{difference:.1e} over {len(shown.pixels)} {shown.origin}"
     write_text(card_of(out), card(run, out, written, settings, header, opened, licence, told))
     return difference, shown
+
+
+def check(checkpoint: Path, form: str, out: Path) -> None:
+    """Refuse what cannot be exported, before long work.
+
+    Raises:
+        UserError: There is no such checkpoint, the file is named like another format, or a library is missing.
+    """
+    from wherewhen.errors import UserError
+
+    if out.suffix != SUFFIXES[form]:
+        raise UserError(
+            f"{out}: a file of format {form} ends in {SUFFIXES[form]}; name it so, or choose another --format"
+        )
+    if form == "onnx" and not all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime")):
+        raise UserError("ONNX needs libraries that are not installed; run: pip install 'wherewhen[export]'")
+    if not checkpoint.is_file():
+        raise UserError(f"there is no checkpoint {checkpoint}; give a folder that `wherewhen fit --run` made")
 
 
 def card_of(out: Path) -> Path:

@@ -4,6 +4,7 @@ Notation: N images, C bands (of all dates), H × W pixels.
 """
 
 import contextlib
+import io
 import logging
 import re
 import warnings
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
 from torch.export import Dim, ExportedProgram
 
 from wherewhen.answering import Answering
+from wherewhen.encoders.weight_files import save_tensors
 from wherewhen.errors import UserError
 from wherewhen.student_files import KEY, About, Answer, of_onnx, of_safetensors
 
@@ -27,15 +28,17 @@ METADATA = "wherewhen.json"  # in a torch-export file
 def write_safetensors(path: Path, answering: Answering, about: About, spec: dict[str, Any]) -> About:
     """Tensors, and in the metadata how the networks are built."""
     state = {name: value.contiguous().clone() for name, value in answering.state_dict().items()}
-    save_file(state, path, {KEY: about.to_json(**{k: v for k, v in spec.items() if k != "facts"})})
+    save_tensors(state, path, {KEY: about.to_json(**{k: v for k, v in spec.items() if k != "facts"})})
     return about
 
 
 def write_torch_export(path: Path, answering: Answering, about: About, spec: dict[str, Any]) -> About:
     """A graph of PyTorch's; its metadata is the extra file `METADATA`."""
     program, about = captured(answering, about)
-    with path.open("wb") as file, quiet():
-        torch.export.save(program, file, extra_files={METADATA: about.to_json()})
+    buffer = io.BytesIO()  # torch ends the whole process where it cannot write
+    with quiet():
+        torch.export.save(program, buffer, extra_files={METADATA: about.to_json()})
+    path.write_bytes(buffer.getbuffer())
     return about
 
 

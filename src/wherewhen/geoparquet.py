@@ -139,10 +139,11 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     """
     remedy = "restore it, or prepare the store anew"
     try:
-        table = pq.ParquetFile(path).read()
+        table = pq.ParquetFile(path.absolute()).read()  # a relative `a: b` would be a URL
+        table.validate(full=True)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {remedy}") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"cannot read {path} as Parquet: {error}; {remedy}") from error
     if missing := [name for name in schema.names if name not in table.column_names]:
         raise UserError(f"{path}: column {missing[0]!r} is missing; {remedy}")

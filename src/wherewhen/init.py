@@ -1,11 +1,13 @@
 """`wherewhen init STORE`: a configuration for the store at hand, with a word on every choice."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 
 from wherewhen.errors import UserError
 from wherewhen.files import write_text
@@ -23,7 +25,7 @@ class Found(NamedTuple):
         target: Labels of patches, masks of pixels, or change.
         many: Whether a patch has many labels.
         labelled: Training patches, or pairs, with labels.
-        unlabelled: All training patches or pairs.
+        samples: All training patches or pairs.
         known: Place and time, where most training patches have it.
         everywhere: Whether all have.
         side: Of the images in pixels.
@@ -32,10 +34,15 @@ class Found(NamedTuple):
     target: str
     many: bool
     labelled: int
-    unlabelled: int
+    samples: int
     known: list[str]
     everywhere: bool
     side: int
+
+    @property
+    def semi(self) -> bool:
+        """Whether most have no label, so that an algorithm has something to guess."""
+        return self.target != "change" and self.labelled < self.samples / 2
 
 
 def main(argv: Sequence[str]) -> int:
@@ -107,34 +114,34 @@ def described(found: Found) -> str:
     """In a line."""
     what = {"patch": "labels of patches", "mask": "classes of pixels", "change": "change"}[found.target]
     with_whom = f"a teacher that knows {' and '.join(found.known)}" if found.known else "no teacher: no place, no time"
-    return f"{what}, {found.labelled} of {found.unlabelled} training samples labelled, {with_whom}"
+    with_whom = with_whom if found.semi else "no teacher: no labels to guess"
+    return f"{what}, {found.labelled} of {found.samples} training samples labelled, {with_whom}"
 
 
 def configuration(store: PatchStore, found: Found, machine: str) -> str:
     """The configuration as YAML with comments."""
     gpu, dense = machine == "gpu", found.target != "patch"
     size = found.side if dense else next((s for s in (LARGEST, 32, 16) if s <= found.side), found.side)
-    semi = found.target != "change" and found.labelled < found.unlabelled / 2
     steps = STEPS[machine]
     known, other = (8, 24) if dense else (16, 48)
     lines = [
         f"# {described(found)}.",
-        f"# Store: {store!r}",
-        f"# bands: {', '.join(band.name for band in store.bands)}",
-        *([f"# classes: {', '.join(store.classes)}"] if store.classes else []),
+        comment(f"Store: {store!r}"),
+        comment(f"bands: {', '.join(band.name for band in store.bands)}"),
+        *([comment(f"classes: {', '.join(store.classes)}")] if store.classes else []),
         f"# Written for {'a GPU' if gpu else 'processor cores'}; docs/recipes.md says what is known to work, and why.",
         "model:",
         *(f"  {line}" for line in network(size, dense, gpu)),
-        *(f"  {line}" for line in learning(found, semi, dense)),
+        *(f"  {line}" for line in learning(found, dense)),
         f"  ema_momentum: {1 - 10 / steps:.4g} # what is tested is an average over about a tenth of the steps",
         f"  learning_rate: {1e-3 if dense or gpu else 2e-3:g}",
         f"  lr_warmup_steps: {steps // 20}",
         "data:",
-        f"  store: {store.path}",
+        f"  store: {scalar(str(store.path))}",
         f"  target: {found.target}",
         f"  image_size: {size} # pixels; patches in the store have {found.side}",
         f"  labelled_batch: {min(known, found.labelled)}",
-        *([f"  unlabelled_batch: {other}"] if semi else []),
+        *([f"  unlabelled_batch: {other}"] if found.semi else []),
         "  validation: 0.1 # of the training patches, to tune on; the test is for the end",
         "trainer:",
         f"  max_steps: {steps} # more is better while val/ figures in metrics.csv still rise",
@@ -170,11 +177,22 @@ def network(size: int, dense: bool, gpu: bool) -> list[str]:
     ]
 
 
-def learning(found: Found, semi: bool, dense: bool) -> list[str]:
+def comment(text: str) -> str:
+    """A line that YAML passes over, whatever names are in it."""
+    return f"# {' '.join(text.split())}"
+
+
+def scalar(text: str) -> str:
+    """A text as YAML reads it back: quoted where it means something else bare, as `#1` does."""
+    written: str = yaml.safe_dump(text, width=math.inf, allow_unicode=True)
+    return written.removesuffix("...\n").rstrip("\n")
+
+
+def learning(found: Found, dense: bool) -> list[str]:
     """Loss, algorithm, teacher."""
     if found.target == "change":
         return ["dense_loss: cross_entropy+dice", "positive_weight: 10.0 # changed pixels are few"]
-    if not semi:
+    if not found.semi:
         return ["# no algorithm: most training samples have a label, so nothing is left to be guessed"]
     threshold = "[0.9, 0.6] # believed absent, present" if found.many else "0.8" if dense else "0.5"
     lines = ["algorithm:", "  name: FixMatch # others: docs/algorithms.md", f"  threshold: {threshold}"]

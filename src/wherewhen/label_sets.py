@@ -6,13 +6,12 @@ by class, equally many of each, in the right order, and by chance in no other.
 """
 
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, note
 from wherewhen.patch_lists import folder_order, read_names, read_positions
 from wherewhen.store import PatchStore
 
@@ -92,7 +91,7 @@ def _rows_at(path: Path, store: PatchStore) -> np.ndarray:
             f"{path}: position {top} is out of range, {store.path} has {len(training)} training patches; "
             "is it an index of this data set?"
         )
-    print(f"note: {path} counts in the ImageFolder order {title}", file=sys.stderr)
+    note(f"{path} counts in the ImageFolder order {title}")
     rows: np.ndarray = orders[title][index]
     return rows
 

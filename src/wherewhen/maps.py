@@ -1,6 +1,7 @@
 """The arrays of a store: numbered NumPy files, memory-mapped, read by (file number, row)."""
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Literal
 
 import numpy as np
@@ -96,5 +97,5 @@ def _open(folder: Path, name: str, size: int) -> np.ndarray:
         raise UserError(f"{path} has {path.stat().st_size} bytes, store.json says {size}; {ANEW}")
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, SyntaxError, TokenError) as error:  # all of a damaged header
         raise UserError(f"cannot read {path}: {error}; {ANEW}") from error

@@ -3,16 +3,17 @@
 A name is a patch's id, or its file (`River/River_3.jpg` is the patch `River_3`).
 """
 
-import sys
+import zlib
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, note
 
 NAME_COLUMNS = (
     "id",
@@ -25,6 +26,7 @@ NAME_COLUMNS = (
 SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 _FORMATS = "a list of names is .txt (one a line), .csv (perhaps .gz, .bz2) or .parquet; an index of positions is .npy"
+_DAMAGED = (OSError, ValueError, TypeError, EOFError, SyntaxError, TokenError, zlib.error, pa.ArrowException)
 _UNPICKLE = "import pandas; pandas.read_pickle('{name}')['patch'].to_csv('{stem}.csv', index=False)"
 _UNPICKLE_ARRAY = "import numpy; numpy.save('{stem}_plain', numpy.load('{name}', allow_pickle=True).astype(int))"
 
@@ -69,7 +71,7 @@ def read_split(path: Path, ids: Sequence[str]) -> np.ndarray:
         wrong = table["split"][parts.isna()].iloc[0]
         raise UserError(f"{path}: split {wrong!r} is none of {', '.join(SPLIT_NAMES)}; correct it")
     if len(table) < len(ids):
-        print(f"note: {len(ids) - len(table)} patches are not in {path}, so they are in no part", file=sys.stderr)
+        note(f"{len(ids) - len(table)} patches are not in {path}, so they are in no part")
     of = dict(zip(table["id"], parts, strict=True))
     return np.array([of.get(name) for name in ids], dtype=object)
 
@@ -116,7 +118,7 @@ def folder_order(classes: Sequence[str], files: Sequence[str]) -> np.ndarray:
 def _load(path: Path) -> object:
     try:
         return np.load(_readable(path), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except _DAMAGED as error:
         if "allow_pickle" not in str(error):
             raise UserError(f"cannot read {path} as .npy: {error}; fetch it again") from error
         raise _pickled(path, _UNPICKLE_ARRAY) from error
@@ -170,7 +172,7 @@ def _table(path: Path) -> pd.DataFrame:
             case ".parquet":
                 frame: pd.DataFrame = pq.read_table(path).to_pandas()
                 return frame if frame.index.name is None else frame.reset_index()
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except _DAMAGED as error:
         raise UserError(f"cannot read {path}: {error}; {_FORMATS}") from error
     raise UserError(f"{path} is no list of patches; {_FORMATS}")
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from wherewhen.bands import Band, check_names_differ, parse_band
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, naming
 from wherewhen.files import read_json, write_json
 from wherewhen.geoparquet import LabelKind
 
 FORMAT = "wherewhen.patchstore"
 VERSION = 1
+DTYPES = ("uint8", "uint16", "int16")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class StoreHeader:
                 "prepare the store anew, or install the wherewhen that made it"
             )
         try:
-            return cls._parse({k: v for k, v in content.items() if k not in ("format", "version")})
+            with naming(path):
+                return cls._parse({k: v for k, v in content.items() if k not in ("format", "version")})
         except KeyError as error:
             raise UserError(f"{path}: field {error} is missing; restore the file or prepare anew") from error
         except (TypeError, ValueError, AttributeError) as error:
@@ -104,15 +106,23 @@ class StoreHeader:
         for field in dataclasses.fields(cls):
             content[field.name]  # a KeyError names what is missing
         bands, height, width = (int(size) for size in content["shape"])
-        return cls(
+        header = cls(
             **content
             | {
                 "bands": tuple(parse_band(entry) for entry in content["bands"]),
-                "classes": tuple(content["classes"]),
+                "classes": tuple(map(str, content["classes"])),
+                "pixel_size": None if content["pixel_size"] is None else float(content["pixel_size"]),
+                "provenance": str(content["provenance"]),
+                "licence": str(content["licence"]),
                 "shape": (bands, height, width),
                 "mean": tuple(float(value) for value in content["mean"]),
                 "std": tuple(float(value) for value in content["std"]),
                 "files": {name: FileFacts(**facts) for name, facts in content["files"].items()},
-                "skipped": tuple((identifier, reason) for identifier, reason in content["skipped"]),
+                "skipped": tuple((str(identifier), str(reason)) for identifier, reason in content["skipped"]),
             }
         )
+        if not {bands, len(header.mean), len(header.std)} == {len(header.bands)}:
+            raise ValueError(f"{len(header.bands)} bands need as many planes, means and deviations")
+        if header.dtype not in DTYPES:
+            raise ValueError(f"dtype {header.dtype!r} is none of {', '.join(DTYPES)}")
+        return header

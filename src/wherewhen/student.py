@@ -12,7 +12,7 @@ from torch import nn
 
 from wherewhen import images as pictures
 from wherewhen.bands import Band
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, described_by
 from wherewhen.student_files import READERS, About, Answer
 from wherewhen.tasks.facts import LabelKind
 from wherewhen.views import resize
@@ -194,7 +194,8 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Student:
         raise UserError(f"there is no {file}; give a run's folder, or a file of `wherewhen export`")
     if file.suffix not in READERS:
         raise UserError(f"{path} is none of {', '.join(READERS)}; give a run's folder, or a file of `wherewhen export`")
-    about, answer = READERS[file.suffix](file)
+    with described_by(file, "train or export it again"):
+        about, answer = READERS[file.suffix](file)
     if not isinstance(answer, nn.Module):
         return Student(about, answer)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

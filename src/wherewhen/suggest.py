@@ -134,30 +134,30 @@ def choose(known: Known, labelled: np.ndarray, count: int) -> np.ndarray:
     """Positions of the patches to label, the best first.
 
     Args:
-        known: Of all N patches.
+        known: Of all N patches; one whose place or time is unknown, where others' are, is never far from the labelled.
         labelled: (N,) bool.
         count: How many are wanted.
     """
     features = known.features - known.features.mean(0)
     features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    place, season = known.where[:, :3], known.where[:, 3:]
-    unlike, away = np.full(len(labelled), np.inf), np.full(len(labelled), np.inf)
+    where = known.where[:, ~np.isnan(known.where).all(0)]  # what is known of none tells nothing
+    unlike, away = np.full(len(labelled), np.inf), np.where(np.isnan(where).any(1), 0.0, np.inf)
 
-    def note(index: int) -> None:
-        """That this patch has a label, or will have one."""
+    def cover(index: int) -> None:
+        """That this patch has a label, or will have one; one without a place or a time covers none."""
         np.minimum(unlike, np.linalg.norm(features - features[index], axis=1), out=unlike)
-        far = np.sqrt(np.nansum((place - place[index]) ** 2, axis=1) + np.nansum((season - season[index]) ** 2, axis=1))
-        np.minimum(away, far, out=away)
+        far = np.linalg.norm(where - where[index], axis=1)
+        np.minimum(away, far, out=away, where=~np.isnan(far))
 
     for index in np.flatnonzero(labelled):
-        note(int(index))
+        cover(int(index))
     free, chosen = ~labelled, []
     for _ in range(min(count, int(free.sum()))):
         score = np.maximum(known.unsure, LEAST) * _factor(unlike / 2) * _factor(away / FAR_KM)
         best = int(np.where(free, score, -1).argmax())
         chosen.append(best)
         free[best] = False
-        note(best)
+        cover(best)
     return np.array(chosen)
 
 

@@ -193,6 +193,22 @@ def test_unlabelled_patches_are_from_training_blocks_and_share_no_ground_with_th
     assert (~known).sum() > 100
 
 
+def test_labels_of_every_patch_leave_none_without(scenes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "l.gdb"  # a folder of files
+    halves = [area(0, 0, 320, 240), area(0, 240, 320, 480)]
+    gpd.GeoDataFrame({"cover": ["crop", "wood"]}, geometry=halves, crs=UTM32).to_file(folder, driver="OpenFileGDB")
+    store = prepare(
+        [scenes / "west_20200701T101010.tif"],
+        tmp_path / "s",
+        labels_file=folder,
+        class_column="cover",
+        sensor="sentinel2_l2a",
+        block_km=1.3,
+    )
+    assert store.table["mask_shard"].notna().all()
+    assert "labels l.gdb, classes of cover" in store.header.provenance
+
+
 def test_larger_points(scenes: Path, tmp_path: Path) -> None:
     places = [(10.5, 80.5, "crop"), (200.5, 300.5, "wood"), (100.5, 400.5, "wood")]
     labels = points(tmp_path / "l.geojson", places)
@@ -300,6 +316,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
     "share": (outside, {"test_share": 1.0}, "--test-share 1.0 is out of range"),
     "nodata": (outside, {"max_nodata": 1.5}, "--max-nodata 1.5 is out of range"),
     "block": (outside, {"block_km": -2.0}, "--block-km -2.0 is out of range"),
+    "endless block": (outside, {"block_km": float("inf")}, "--block-km inf is out of range"),
 }
 
 

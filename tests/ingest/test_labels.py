@@ -81,6 +81,16 @@ def test_classes_that_are_numbers_and_times(tmp_path: Path) -> None:
     assert [str(time) for time in found["time"]] == ["2020-01-02 00:00:00+00:00", "2020-01-02 02:04:05+00:00"]
 
 
+def test_the_class_may_be_the_column_id_and_ids_that_are_alike_but_for_blanks_are_numbers(tmp_path: Path) -> None:
+    frame(id=[7, 7]).to_file(tmp_path / "l.gpkg", layer="l")
+    assert read(tmp_path / "l.gpkg", "id").classes == ("7",)
+    frame(id=[7, 8]).to_file(tmp_path / "m.gpkg", layer="l")
+    found, classes = read(tmp_path / "m.gpkg", "id")
+    assert (classes, found["id"].tolist()) == (("7", "8"), ["7", "8"])
+    frame(id=["a", "a "]).to_file(tmp_path / "l.geojson")
+    assert read(tmp_path / "l.geojson", "cover").frame["id"].tolist() == ["0", "1"]
+
+
 def empty(path: Path) -> None:
     path.write_text('{"type": "FeatureCollection", "features": []}')
 
@@ -94,6 +104,11 @@ BAD: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
         lambda path: frame(seen=["spring", "fall"]).to_file(path),
         {"time_column": "seen"},
         "column 'seen' holds no times",
+    ),
+    "times of a country": (
+        lambda path: frame(seen=["13/07/2020", "14/07/2020"]).to_file(path),
+        {"time_column": "seen"},
+        r"column 'seen' holds no times: [^\n]*; write them as 2020-07-01",
     ),
     "no JSON": (lambda path: path.write_text("{"), {}, "cannot read labels.*export them again"),
     "all left out": (lambda path: frame(cover=["", None]).to_file(path), {}, "no label is left"),
@@ -112,6 +127,9 @@ def test_bad_labels_are_told_with_the_remedy(tmp_path: Path, name: str) -> None:
 def test_tables_that_hold_no_places(tmp_path: Path) -> None:
     LON_LAT[["name", "cover"]].to_csv(tmp_path / "l.csv", index=False)
     with pytest.raises(UserError, match="columns name, cover; it needs lon and lat, x and y, or wkt"):
+        read(tmp_path / "l.csv", "cover")
+    LON_LAT.assign(lon=["10,5", "11,5"]).to_csv(tmp_path / "l.csv", sep=";", index=False)
+    with pytest.raises(UserError, match=r"lon and lat hold no numbers; write them with a point, as 7\.25"):
         read(tmp_path / "l.csv", "cover")
     frame().set_crs(None, allow_override=True).to_file(tmp_path / "l.gpkg")
     with pytest.raises(UserError, match="--labels-crs"):

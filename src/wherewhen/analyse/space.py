@@ -98,8 +98,9 @@ def run(args: argparse.Namespace) -> None:
     rows = chosen(store, args.patches)
     panels = {}
     for one in networks:
-        panels[one.name] = described(one, store, rows)
-        told = ", ".join(f"by {what} {silhouette(points):.3f}" for what, points in panels[one.name].items())
+        found = described(one, store, rows)
+        panels[one.name] = {what: (points, silhouette(points)) for what, points in found.items()}
+        told = ", ".join(f"by {what} {apart:.3f}" for what, (_, apart) in panels[one.name].items())
         print(f"{one.name}: silhouette {told}")
     draw(panels, args.out)
     print(f"{args.out}: {len(rows)} test patches of {store}")
@@ -195,8 +196,8 @@ def flat(features: np.ndarray) -> np.ndarray:
     return plane
 
 
-def draw(runs: Mapping[str, Mapping[str, Points]], path: Path) -> None:
-    """A line a run: points by class, and by group where there are groups."""
+def draw(runs: Mapping[str, Mapping[str, tuple[Points, float]]], path: Path) -> None:
+    """A line a run: points and their silhouette by class, and by group where there are groups."""
     columns = list(dict.fromkeys(what for panels in runs.values() for what in panels))
     figure = Figure(figsize=(6.2 * len(columns), 3.8 * len(runs)), layout="constrained")
     grid = figure.subplots(len(runs), len(columns), squeeze=False)
@@ -205,8 +206,9 @@ def draw(runs: Mapping[str, Mapping[str, Points]], path: Path) -> None:
             if what not in panels:
                 axis.set_axis_off()
                 continue
-            scatter(axis, panels[what])
-            axis.set_title(f"{name}, by {what}: silhouette {silhouette(panels[what]):.2f}", fontsize=9)
+            points, apart = panels[what]
+            scatter(axis, points)
+            axis.set_title(f"{name}, by {what}: silhouette {apart:.2f}", fontsize=9)
     save(figure, path)
 
 

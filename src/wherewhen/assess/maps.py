@@ -14,9 +14,10 @@ import numpy as np
 
 from wherewhen.assess.cells import Cells
 from wherewhen.errors import UserError
-from wherewhen.ingest.rasters import Grid, need_rasterio, readable
+from wherewhen.ingest.rasters import grid_of, need_rasterio, readable
+from wherewhen.maps import UNKNOWN
 
-NODATA = 255
+NODATA = UNKNOWN
 _PIXELS = 1 << 20  # of a strip
 
 
@@ -54,8 +55,7 @@ class ClassMap:
                     f"{path} holds {raster.count} bands of {raster.dtypes[0]}; a map of classes is one band of uint8: "
                     "convert it with gdal_translate -b 1 -ot Byte"
                 )
-            crs = "" if raster.crs is None else raster.crs.to_string()
-            self.grid = Grid(crs, tuple(raster.transform)[:6], (raster.height, raster.width))
+            self.grid = grid_of(raster)
             self._nodata = raster.nodata
             found = list(classes) if classes else _names(path, {**raster.tags(1), **raster.tags()})
         self.named = bool(found)

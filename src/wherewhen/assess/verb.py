@@ -15,7 +15,7 @@ from wherewhen.files import write_json
 if TYPE_CHECKING:
     import numpy as np
 
-    from wherewhen.assess.maps import ClassMap, Tally
+    from wherewhen.assess.maps import ClassMap
 
 _BY_ERROR = 0  # --design without a number
 _STANDARD_ERROR = 0.01  # of overall accuracy, as in the example of Olofsson et al.
@@ -94,11 +94,11 @@ def _design(args: argparse.Namespace, raster: "ClassMap") -> None:
     expectations = expected(args.expected, raster.classes)
     found = tally(raster, raster)
     there = np.flatnonzero(found.pixels.sum(1))
-    points = _points(args, found, there, expectations[there])
+    pixels, weights = found.pixels.sum(1)[there], found.area.sum(1)[there] / found.area.sum()
+    points = _points(args, pixels, weights, expectations[there])
     wanted = np.zeros(256, np.int64)
     wanted[there] = points
     write_json(args.out, as_geojson(raster, draw(raster, wanted, args.seed)))
-    weights = found.area.sum(1)[there] / found.area.sum()
     error = expected_error(weights, expectations[there], points)
     for k, weight, count in zip(there, weights, points, strict=True):
         print(f"{raster.classes[k]:<24}{100 * weight:7.2f} % of the map{count:7d} points")
@@ -127,16 +127,16 @@ def _check_design(args: argparse.Namespace) -> None:
         raise UserError(f"--standard-error {args.standard_error} is outside (0, 0.5); 0.01 is one percent")
 
 
-def _points(args: argparse.Namespace, found: "Tally", there: "np.ndarray", expectations: "np.ndarray") -> "np.ndarray":
-    """Points of each class that is there, (K,)."""
+def _points(
+    args: argparse.Namespace, pixels: "np.ndarray", weights: "np.ndarray", expectations: "np.ndarray"
+) -> "np.ndarray":
+    """Points of each class that is there, (K,), by its pixels, its share of the area and its expected accuracy."""
     import numpy as np
 
     from wherewhen.assess.design import MINIMUM, allocate, sample_size
 
-    pixels = found.pixels.sum(1)[there]
-    weights = found.area.sum(1)[there] / found.area.sum()
     if args.design != _BY_ERROR:
-        minimum = args.minimum or max(2, min(MINIMUM, args.design // (2 * len(there))))
+        minimum = args.minimum or max(2, min(MINIMUM, args.design // (2 * len(pixels))))
         return allocate(args.design, weights, expectations, minimum, pixels)
     total = sample_size(weights, expectations, args.standard_error, int(pixels.sum()))
     least = np.minimum(args.minimum or MINIMUM, pixels)

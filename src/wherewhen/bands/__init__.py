@@ -6,6 +6,7 @@ A sensor is one YAML file (`bands/sensors/`, or a user's own): no code knows a b
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 
 import yaml
 
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, naming
+
+SHIFTED = datetime(2022, 1, 25, tzinfo=UTC)  # Sentinel-2's digital numbers of later products are 1000 larger
 
 _UNITS = ("reflectance", "8-bit")
 _HERE = resources.files(__name__)
@@ -170,12 +173,13 @@ def _read_yaml(file: Traversable | Path) -> dict[str, Any]:
 def _parse_sensor(name: str, content: dict[str, Any], where: str) -> Sensor:
     shared = {key: content[key] for key in ("unit", "scale", "offset") if key in content}
     try:
-        return Sensor(
-            name=name,
-            title=str(content["title"]),
-            bands=tuple(parse_band(shared | entry) for entry in content["bands"]),
-            baselines=tuple((str(since), float(value)) for since, value in content.get("baselines", {}).items()),
-        )
+        with naming(where):
+            return Sensor(
+                name=name,
+                title=str(content["title"]),
+                bands=tuple(parse_band(shared | entry) for entry in content["bands"]),
+                baselines=tuple((str(since), float(value)) for since, value in content.get("baselines", {}).items()),
+            )
     except KeyError as error:
         raise UserError(f"{where}: {error} is missing; add it") from error
     except (TypeError, ValueError, AttributeError) as error:

@@ -107,4 +107,16 @@ def save_encoder(encoder: nn.Module, path: Path, bands: Sequence[str] | None = N
     }
     state = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
     with atomic_path(path) as temporary:
-        save_file(state, temporary, {OURS: json.dumps(about)})
+        save_tensors(state, temporary, {OURS: json.dumps(about)})
+
+
+def save_tensors(state: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write tensors by name and metadata as safetensors.
+
+    Raises:
+        OSError: They cannot be written there; safetensors has an error of its own for that.
+    """
+    try:
+        save_file(state, path, metadata)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error

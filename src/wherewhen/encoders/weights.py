@@ -5,7 +5,6 @@ bands at hand, and every weight of the network must then be there in its shape. 
 """
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from wherewhen.encoders.band_weights import RGB, adapt, canonical
 from wherewhen.encoders.sources import recognise, split
 from wherewhen.encoders.weight_files import OURS, read_file
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, note
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".tar", ".bin")
 TORCHGEO = "torchgeo:"
@@ -84,7 +83,7 @@ def load_encoder(net: nn.Module, weights: str, bands: Sequence[str] | None = Non
 
 def tell(report: LoadReport) -> LoadReport:
     """Print a report, and pass it on."""
-    print(f"note: {report}", file=sys.stderr)
+    note(str(report))
     return report
 
 

@@ -32,8 +32,8 @@ def _names_in_folder(source: Path) -> list[str]:
 def _names_in_zip(source: Path) -> list[str]:
     try:
         with zipfile.ZipFile(source) as archive:
-            names = [info.filename for info in archive.infolist() if not info.is_dir()]
-    except (OSError, zipfile.BadZipFile) as error:
+            names = [info.filename for info in archive.infolist() if info.filename and not info.is_dir()]
+    except UNREADABLE as error:
         raise UserError(f"cannot read {source} as a zip: {error}; fetch it again, or give a folder") from error
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))

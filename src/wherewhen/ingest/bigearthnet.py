@@ -7,7 +7,6 @@ Clasen et al., reBEN: Refined BigEarthNet Dataset for Remote Sensing Image Analy
 """
 
 import argparse
-import sys
 import warnings
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from wherewhen.bands import Band, load_sensor
-from wherewhen.errors import UserError
+from wherewhen.engines import Workers
+from wherewhen.errors import UserError, note
 from wherewhen.ingest.archive import UNREADABLE, opened
 from wherewhen.ingest.bigearthnet_lists import read_lists, tested_only_there
 from wherewhen.ingest.bigearthnet_patch import (
@@ -60,7 +60,7 @@ def prepare(
     geographic: bool = False,
     keep_snow_and_clouds: bool = False,
     on_error: str = "stop",
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> PatchStore:
     """Turn BigEarthNet, version 1 or 2, into a PatchStore; the version is recognised.
 
@@ -75,7 +75,7 @@ def prepare(
             all of the rest is for training.
         keep_snow_and_clouds: Keep these patches.
         on_error: `stop` at the first bad patch, or `skip` each and list them at the end.
-        workers: Processes.
+        workers: Processes, or an engine.
 
     Raises:
         UserError: An option, a patch, a list or the output is wrong; the message says what to do.
@@ -119,7 +119,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-error", choices=("stop", "skip"), default="stop", help="at a bad patch: stop (default), or skip and list"
     )
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default 2)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -148,7 +147,7 @@ def _choose_bands(bands: str) -> tuple[Band, ...]:
 def _plan(where: Source, classes: tuple[str, ...], lists: Path | None, keep_all: bool) -> Plan:
     if where.version == 1:
         if lists is None:
-            print("note: without --lists no patch has a split, and patches with snow or clouds stay", file=sys.stderr)
+            note("without --lists no patch has a split, and patches with snow or clouds stay")
         return plan_version_1(where, None if lists is None else read_lists(lists), classes, keep_all)
     if lists is not None:
         raise UserError(f"--lists {lists} is for version 1; version 2 has its split in metadata.parquet, leave it out")

@@ -6,7 +6,6 @@ Version 2: `TILE/PATCH/PATCH_B02.tif` …; labels, split and flags in `metadata.
 
 import os
 import re
-import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, note
 from wherewhen.files import sha256_of
 from wherewhen.ingest.bigearthnet_lists import V1_PATCH, Lists
 from wherewhen.ingest.nomenclature import CLASSES_19, CLASSES_43, FROM_43_TO_19
@@ -228,4 +227,4 @@ def _with_checksums(files: Iterable[Path]) -> str:
 
 def _tell(count: int, what: str) -> None:
     if count:
-        print(f"note: {count} {what}", file=sys.stderr)
+        note(f"{count} {what}")

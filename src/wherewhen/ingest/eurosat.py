@@ -10,7 +10,6 @@ Classification, 2019.
 
 import argparse
 import io
-import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
@@ -20,7 +19,8 @@ import pandas as pd
 from PIL import Image
 
 from wherewhen.bands import load_sensor
-from wherewhen.errors import UserError
+from wherewhen.engines import Workers
+from wherewhen.errors import UserError, note
 from wherewhen.files import sha256_of
 from wherewhen.ingest.archive import UNREADABLE, names_in, opened
 from wherewhen.ingest.engine import Shard, build
@@ -59,7 +59,7 @@ def prepare(
     locations: Path | None = None,
     split: Path | None = None,
     on_error: str = "stop",
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> PatchStore:
     """Turn EuroSAT into a PatchStore with the split of the literature, or another one.
 
@@ -71,7 +71,7 @@ def prepare(
         split: Which patches are for training and which for the test, see `wherewhen.patch_lists.read_split`;
             positions of an `.npy` count all pictures in `ImageFolder` order.
         on_error: `stop` at the first bad file or row, or `skip` each and list them at the end.
-        workers: Processes.
+        workers: Processes, or an engine.
 
     Raises:
         UserError: A file, a row of the table or the output is wrong; the message says what to do.
@@ -81,7 +81,7 @@ def prepare(
     if tiff:
         _check_tiff_options(locations)
     elif locations is None:
-        print("note: without --locations the place of every patch stays unknown", file=sys.stderr)
+        note("without --locations the place of every patch stays unknown")
     plan = _plan(names)
     if split is not None:
         plan = plan.assign(split=read_split(split, list(plan["id"])))
@@ -123,7 +123,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-error", choices=("stop", "skip"), default="stop", help="at a bad file: stop (default), or skip and list"
     )
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default 2)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -145,7 +144,7 @@ def _image_names(source: Path) -> list[str]:
     if len({_suffix(name) in _TIFF for name in images}) > 1:
         raise UserError(f"{source} holds both JPEGs and GeoTIFFs; give a folder or zip with one kind")
     if len(images) < len(names):
-        print(f"note: ignored {len(names) - len(images)} other files in {source}", file=sys.stderr)
+        note(f"ignored {len(names) - len(images)} other files in {source}")
     return images
 
 

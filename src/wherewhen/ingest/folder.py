@@ -6,7 +6,6 @@ Notation: C bands, S × S pixels of a patch.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from wherewhen.errors import UserError
+from wherewhen.engines import Workers
+from wherewhen.errors import UserError, note
 from wherewhen.files import sha256_of
 from wherewhen.ingest import labels, own_patches, own_plan
 from wherewhen.ingest.engine import Shard, build
@@ -30,6 +30,7 @@ Finder = Callable[..., list[Scene]]  # as `wherewhen.scenes.find`
 _T = TypeVar("_T", int, float)
 
 _SHARD_BYTES = 2**26
+_LARGEST_KM = 40_075  # of a block's side: around the globe
 _ALIKE = 0.01  # pixel sizes that differ by less are one
 
 
@@ -55,7 +56,7 @@ def prepare(
     test_share: float = 0.2,
     seed: int = 0,
     on_error: str = "stop",
-    workers: int = 1,
+    workers: Workers = 1,
     find: Finder = find,
 ) -> PatchStore:
     """Turn scenes and labels into a PatchStore.
@@ -81,13 +82,13 @@ def prepare(
         test_share: Share of the labelled patches that is for testing, about.
         seed: Chooses blocks and unlabelled patches.
         on_error: `stop` at the first bad scene or patch, or `skip` each and list them.
-        workers: Processes.
+        workers: Processes, or an engine.
         find: Finds the scenes in `imagery`.
 
     Raises:
         UserError: An option, a scene, a label or the output is wrong; the message says what to do.
     """
-    _check(task, size, unlabelled, max_nodata, max_cloud, point_pixels, block_km, test_share, workers)
+    _check(task, size, unlabelled, max_nodata, max_cloud, point_pixels, block_km, test_share)
     read = labels.read(Path(labels_file), class_column, time_column, labels_crs)
     scenes = find(imagery, sensor, bands, mask_band=mask_band, physical=physical, on_error=on_error)
     _tell(scenes)
@@ -104,22 +105,18 @@ def prepare(
         plan = plan.drop(columns="label")
     else:
         plan["label"] = plan["label"].where(plan["label"] >= 0).astype("Int64")
+    told = [
+        f"labels {_described(Path(labels_file))}, classes of {class_column}",
+        f"{task} patches of {size} × {size}; at most {max_nodata:g} without data and {max_cloud:g} of clouds",
+        f"split by blocks of {split.side:.4g} km" if split.side else "split at random",
+        *(["physical values made digital numbers"] if physical else []),
+    ]
     header = StoreHeader(
         bands=scenes[0].bands,
         classes=read.classes,
         label_kind="one" if task == "patch" else "none",
         pixel_size=_pixel_size(scenes, metres),
-        provenance="; ".join(
-            [
-                f"own imagery ({', '.join(sorted({scene.sensor for scene in scenes}))}): "
-                f"{', '.join(scene.name for scene in scenes)}",
-                f"labels {Path(labels_file).name}, sha256 {sha256_of(Path(labels_file))}, classes of {class_column}",
-                f"{task} patches of {size} × {size}; at most {max_nodata:g} without data and {max_cloud:g} of clouds",
-                f"split by blocks of {split.side:.4g} km" if split.side else "split at random",
-                *(["physical values made digital numbers"] if physical else []),
-                *sorted({f"clouds by {scene.mask_kind}" for scene in scenes if scene.mask}),
-            ]
-        ),
+        provenance=_provenance(scenes, told),
     )
     by_name = {scene.name: scene for scene in scenes}
     store = build(
@@ -160,7 +157,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, metavar="S", help="another seed, other blocks and unlabelled patches (default 0)"
     )
     add("--on-error", choices=("stop", "skip"), default="stop", help="at a bad scene: stop (default), or skip and list")
-    add("--workers", type=int, default=2, metavar="N", help="processes (default 2)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -191,10 +187,10 @@ def _number(option: str, text: str, kind: type[_T], word: str) -> _T:
 
 def _check(
     task: str, size: int, unlabelled: int | None, max_nodata: float, max_cloud: float, point_pixels: int,
-    block_km: float | str, test_share: float, workers: int,
+    block_km: float | str, test_share: float,
 ) -> None:  # fmt: skip
     """Refuse what is out of range."""
-    least = {"--size": (size, 8), "--point-pixels": (point_pixels, 1), "--workers": (workers, 1)}
+    least = {"--size": (size, 8), "--point-pixels": (point_pixels, 1)}
     least["--unlabelled"] = (unlabelled or 0, 0)
     for option, (number, smallest) in least.items():
         if number < smallest:
@@ -206,8 +202,8 @@ def _check(
         raise UserError(f"--test-share {test_share} is out of range; it must be between 0 and 1")
     if task not in TASKS:
         raise UserError(f"--task {task!r} is unknown; use map or patch")
-    if block_km not in (AUTO, NONE) and not (isinstance(block_km, int | float) and block_km > 0):
-        raise UserError(f"--block-km {block_km} is out of range; it must be above 0, auto or none")
+    if block_km not in (AUTO, NONE) and not (isinstance(block_km, int | float) and 0 < block_km < _LARGEST_KM):
+        raise UserError(f"--block-km {block_km} is out of range; it must be above 0 and on this globe, or auto or none")
 
 
 # -- the scenes -----------------------------------------------------------------------------------
@@ -232,7 +228,7 @@ def _large_enough(scenes: Sequence[Scene], size: int, on_error: str) -> list[Sce
             "choose a smaller --size, or leave such scenes out with --on-error skip"
         )
     for scene in small:
-        print(f"note: skipped scene {scene.name}: smaller than a patch", file=sys.stderr)
+        note(f"skipped scene {scene.name}: smaller than a patch")
     return [scene for scene in scenes if min(scene.grid.shape) >= size]
 
 
@@ -240,13 +236,23 @@ def _pixel_size(scenes: Sequence[Scene], metres: float) -> float | None:
     """Of all scenes, None where they differ."""
     sizes = [scene.pixel_size for scene in scenes]
     if max(sizes) > (1 + _ALIKE) * min(sizes):
-        print(
-            f"note: pixels are of {min(sizes):.3g} to {max(sizes):.3g} m, so patches show more ground in some scenes "
-            "than in others; prepare each resolution by itself if that matters",
-            file=sys.stderr,
+        note(
+            f"pixels are of {min(sizes):.3g} to {max(sizes):.3g} m, so patches show more ground in some scenes "
+            "than in others; prepare each resolution by itself if that matters"
         )
         return None
     return float(f"{metres:.6g}")
+
+
+def _provenance(scenes: Sequence[Scene], told: Sequence[str]) -> str:
+    sensors, names = sorted({scene.sensor for scene in scenes}), [scene.name for scene in scenes]
+    clouds = sorted({f"clouds by {scene.mask_kind}" for scene in scenes if scene.mask})
+    return "; ".join([f"own imagery ({', '.join(sensors)}): {', '.join(names)}", *told, *clouds])
+
+
+def _described(labels_file: Path) -> str:
+    """The file and its digest; a folder of files, such as a .gdb, has a name alone."""
+    return f"{labels_file.name}, sha256 {sha256_of(labels_file)}" if labels_file.is_file() else labels_file.name
 
 
 # -- the patches ----------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ Models, 2020.
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ import numpy as np
 import pandas as pd
 
 from wherewhen.bands import load_sensor
-from wherewhen.errors import UserError
+from wherewhen.engines import Workers
+from wherewhen.errors import UserError, note
 from wherewhen.files import sha256_of
 from wherewhen.ingest.archive import names_in
 from wherewhen.ingest.engine import Shard, build
@@ -72,7 +72,7 @@ def prepare(
     stride: int | None = None,
     split: Path | None = None,
     on_error: str = "stop",
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> PatchStore:
     """Turn GID-15 into a PatchStore: windows with masks; place and time are not published, so they stay unknown.
 
@@ -85,7 +85,7 @@ def prepare(
         split: Which scenes are for training and which for the test, see `wherewhen.patch_lists.read_split`; by default
             four in five for training, by a hash of their names. Scenes without labels are for training.
         on_error: `stop` at the first bad scene or window, or `skip` each and list them at the end.
-        workers: Processes.
+        workers: Processes, or an engine.
 
     Raises:
         UserError: An option, a file or the output is wrong; the message says what to do.
@@ -128,7 +128,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-error", choices=("stop", "skip"), default="stop", help="at a bad scene: stop (default), or skip and list"
     )
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default 2)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -169,7 +168,7 @@ def find(source: Path, bands: Bands) -> pd.DataFrame:
     labels = pd.DataFrame(rows["label"], columns=["scene", "annotation"])
     scenes = pd.DataFrame(rows["image"]).merge(labels, on="scene", how="left").fillna({"annotation": ""})
     if bare := int((scenes["annotation"] == "").sum()):
-        print(f"note: {bare} of {len(scenes)} scenes have no labels; they are for pre-training only", file=sys.stderr)
+        note(f"{bare} of {len(scenes)} scenes have no labels; they are for pre-training only")
     return scenes.sort_values("scene", ignore_index=True)
 
 

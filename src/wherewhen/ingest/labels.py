@@ -3,14 +3,13 @@
 Notation: N labels, K classes.
 """
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, note
 from wherewhen.maps import UNKNOWN
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ _XY = (("lon", "lat"), ("longitude", "latitude"), ("lng", "lat"), ("long", "lat"
 _WKT = ("wkt", "geometry", "geom", "the_geom")
 _POINTS, _POLYGONS = ("Point", "MultiPoint"), ("Polygon", "MultiPolygon")
 _NAMED = 5  # labels that a note names
+_UTC: Final = "datetime64[ns, UTC]"
 
 
 class Labels(NamedTuple):
@@ -51,27 +51,24 @@ def read(path: Path, class_column: str, time_column: str | None = None, crs: str
         UserError: The file, a column or a class name is wrong, or no label is left.
     """
     path = Path(path)
-    frame = _read(path, crs)
+    frame = _read(path, crs).reset_index(drop=True)
     if not len(frame):
         raise UserError(f"{path} holds no labels; draw some points or polygons with a column {class_column}")
     for column in (class_column, *([time_column] if time_column else [])):
         if column not in frame.columns:
             names = ", ".join(map(str, frame.columns.drop("geometry", errors="ignore")))
             raise UserError(f"{path} has no column {column!r}, but {names}; choose one of them")
-    frame = frame.assign(id=_ids(frame))
-    frame = _without(
-        frame, frame[class_column].isna() | (frame[class_column].astype(str).str.strip() == ""), "no class"
-    )
-    frame = _shaped(frame)
+    names = frame[class_column].astype(object).where(frame[class_column].notna(), "").map(_name)
+    times = frame[time_column] if time_column else pd.Series(pd.NaT, frame.index, dtype=_UTC)
+    frame = frame[["geometry"]].assign(id=_ids(frame), name=names, time=times)  # one of these may be one of those
+    frame = _shaped(_without(frame, frame["name"] == "", "no class"))
     if not len(frame):
         raise UserError(f"{path}: no label is left; each needs a class and a point or polygon")
-    names = frame[class_column].map(_name)
-    classes = _classes(names, path)
-    time = (
-        _times(frame[time_column], path) if time_column else pd.Series(pd.NaT, frame.index, dtype="datetime64[ns, UTC]")
+    classes = _classes(frame["name"], path)
+    kept = frame.assign(
+        code=pd.Index(classes).get_indexer(frame["name"]), time=_times(frame["time"], time_column, path)
     )
-    kept = frame[["id", "geometry"]].assign(code=pd.Index(classes).get_indexer(names), time=time)
-    return Labels(kept.reset_index(drop=True), classes)
+    return Labels(kept[["id", "code", "time", "geometry"]].reset_index(drop=True), classes)
 
 
 # -- the file -------------------------------------------------------------------------------------
@@ -118,6 +115,8 @@ def _table(path: Path, suffix: str, crs: str | None) -> "geopandas.GeoDataFrame"
         table = table.drop(columns=text)
     elif pair is not None:
         x, y = (pd.to_numeric(table[column], errors="coerce") for column in pair)
+        if len(table) and not (x.notna() & y.notna()).any():
+            raise UserError(f"{path}: {pair[0]} and {pair[1]} hold no numbers; write them with a point, as 7.25")
         geometry = gpd.GeoSeries(gpd.points_from_xy(x, y), index=table.index).where(x.notna() & y.notna(), None)
     else:
         raise UserError(
@@ -138,8 +137,10 @@ def _table(path: Path, suffix: str, crs: str | None) -> "geopandas.GeoDataFrame"
 def _ids(frame: pd.DataFrame) -> list[str]:
     """The column `id` or `fid` if its values differ, else the number of the row."""
     for column in frame.columns:
-        if str(column).lower() in ("id", "fid") and frame[column].notna().all() and frame[column].is_unique:
-            return [_name(value) for value in frame[column]]
+        if str(column).lower() in ("id", "fid") and frame[column].notna().all():
+            names = [_name(value) for value in frame[column]]
+            if len(set(names)) == len(names):
+                return names
     return [str(number) for number in range(len(frame))]
 
 
@@ -159,12 +160,15 @@ def _classes(names: pd.Series, path: Path) -> tuple[str, ...]:
     return classes
 
 
-def _times(column: pd.Series, path: Path) -> pd.Series:
+def _times(values: pd.Series, column: str | None, path: Path) -> pd.Series:
+    if pd.api.types.is_numeric_dtype(values):
+        values = values.map(_name, na_action="ignore")  # 20200701 as it is written, no count of seconds
     try:
-        times: pd.Series = pd.to_datetime(column, utc=True, format="ISO8601")
+        times: pd.Series = pd.to_datetime(values, utc=True, format="ISO8601").astype(_UTC)
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: column {column.name!r} holds no times: {error}; write them as 2020-07-01") from error
-    return times.astype("datetime64[ns, UTC]")
+        reason = str(error).partition(chr(10))[0]
+        raise UserError(f"{path}: column {column!r} holds no times: {reason}; write them as 2020-07-01") from error
+    return times
 
 
 # -- the geometry ---------------------------------------------------------------------------------
@@ -201,7 +205,7 @@ def _without(frame: "geopandas.GeoDataFrame", bad: pd.Series, what: str) -> "geo
 
 
 def _say(frame: pd.DataFrame, what: str) -> None:
-    print(f"note: {len(frame)} labels {what}: {named(frame['id'])}", file=sys.stderr)
+    note(f"{len(frame)} labels {what}: {named(frame['id'])}")
 
 
 def named(ids: pd.Series) -> str:

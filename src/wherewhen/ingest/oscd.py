@@ -11,7 +11,6 @@ Networks, 2018.
 """
 
 import argparse
-import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,8 @@ import numpy as np
 import pandas as pd
 
 from wherewhen.bands import load_sensor
-from wherewhen.errors import UserError
+from wherewhen.engines import Workers
+from wherewhen.errors import UserError, note
 from wherewhen.ingest.engine import Shard, build
 from wherewhen.ingest.oscd_city import BANDS, DATES, City, find, read_scene
 from wherewhen.ingest.rasters import METHODS, Method, check_tiling, need_rasterio, tiles
@@ -42,7 +42,7 @@ def prepare(
     test: Sequence[str] = (),
     resampling: Method = "bilinear",
     on_error: str = "stop",
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> PatchStore:
     """Turn OSCD into a PatchStore: tiles at both dates, and for masked cities a target of kind `change` each.
 
@@ -57,7 +57,7 @@ def prepare(
         test: Masked cities for testing, all others for training; the official lists by default.
         resampling: How bands of 20 m and 60 m, and date 2, are brought to date 1's 10 m grid. `imgs_*_rect` need none.
         on_error: `stop` at the first bad city, or `skip` each whole and list them at the end.
-        workers: Processes.
+        workers: Processes, or an engine.
 
     Raises:
         UserError: An option, a file or the output is wrong; the message says what to do.
@@ -95,7 +95,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-error", choices=("stop", "skip"), default="stop", help="at a bad city: stop (default), or skip and list"
     )
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default 2)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -118,9 +117,9 @@ def _split(source: Path, cities: list[City], test: Sequence[str]) -> dict[str, s
         test = sorted(_official(source, masked).intersection(masked))
     bare = [city.name for city in cities if city.mask is None]
     if bare:
-        print(f"note: without mask, for pre-training only: {', '.join(bare)}", file=sys.stderr)
+        note(f"without mask, for pre-training only: {', '.join(bare)}")
     if not test:
-        print("note: no masked city is for testing; name some with --test", file=sys.stderr)
+        note("no masked city is for testing; name some with --test")
     return {city.name: "test" if city.name in test else "train" for city in cities}
 
 

@@ -8,7 +8,7 @@ Notation: N labels, S × S pixels of a patch.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,15 @@ from wherewhen.scenes import Scene
 COLUMNS = ("id", "place", "source", "top", "left", "lat", "lon", "time", "label", "burn")
 
 
-def in_pixels(labels: Labels, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the labels that touch a grid, and their geometries as columns and rows of it."""
+class Touching(NamedTuple):
+    """Labels that touch a grid: their rows, and their geometries as columns and rows of it."""
+
+    rows: np.ndarray
+    shapes: np.ndarray
+
+
+def in_pixels(labels: Labels, grid: Grid) -> Touching:
+    """Labels in the pixels of a grid."""
     import shapely
 
     a, _, c, _, e, f = grid.transform
@@ -30,25 +37,24 @@ def in_pixels(labels: Labels, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     rows = np.flatnonzero(np.isfinite(shapely.bounds(projected)).all(axis=1))
     shapes = shapely.transform(projected[rows], lambda xy: (xy - (c, f)) / (a, e))
     inside = shapely.intersects(shapes, shapely.box(0, 0, grid.shape[1], grid.shape[0]))
-    return rows[inside], shapes[inside]
+    return Touching(rows[inside], shapes[inside])
 
 
-def map_patches(scene: Scene, labels: Labels, size: int, point_pixels: int) -> pd.DataFrame:
+def map_patches(scene: Scene, labels: Labels, touching: Touching, size: int, point_pixels: int) -> pd.DataFrame:
     """Patches on a grid over the scene that show labels, each label pixel in one of them.
 
     `label` is the class of the largest part of the labels of a patch: by it the patches are split.
     """
     import shapely
 
-    rows, shapes = in_pixels(labels, scene.grid)
-    shapes = np.array([_burnable(shape, point_pixels) for shape in shapes], object)
+    shapes = np.array([_burnable(shape, point_pixels) for shape in touching.shapes], object)
     windows = tiles(scene.grid.shape, size, size)
     boxes = np.array([shapely.box(w.fresh_left, w.fresh_top, w.left + size, w.top + size) for w in windows], object)
     where, which = shapely.STRtree(shapes).query(boxes, predicate="intersects")
     parts = shapely.intersection(boxes[where], shapes[which])
     area = shapely.area(parts)
     where, which, parts, area = (values[area > 0] for values in (where, which, parts, area))
-    codes, times = (labels.frame[name].to_numpy()[rows[which]] for name in ("code", "time"))
+    codes, times = (labels.frame[name].to_numpy()[touching.rows[which]] for name in ("code", "time"))
     texts = [f"{code}:{text}" for code, text in zip(codes, shapely.to_wkb(parts, hex=True), strict=True)]
     order = np.argsort(where, kind="stable")
     found, starts = np.unique(where[order], return_index=True)
@@ -64,15 +70,14 @@ def map_patches(scene: Scene, labels: Labels, size: int, point_pixels: int) -> p
     )
 
 
-def label_patches(scene: Scene, labels: Labels, size: int) -> pd.DataFrame:
+def label_patches(scene: Scene, labels: Labels, touching: Touching, size: int) -> pd.DataFrame:
     """A patch a label with it in the middle; at the edge of the scene it is moved inwards."""
     import shapely
 
-    rows, shapes = in_pixels(labels, scene.grid)
-    points = shapely.point_on_surface(shapes)
+    points = shapely.point_on_surface(touching.shapes)
     height, width = scene.grid.shape
     inside = (shapely.get_x(points) // width == 0) & (shapely.get_y(points) // height == 0)
-    rows, points = rows[inside], points[inside]
+    rows, points = touching.rows[inside], points[inside]
     tops = (np.floor(shapely.get_y(points)) - size // 2).clip(0, height - size).astype(int)
     lefts = (np.floor(shapely.get_x(points)) - size // 2).clip(0, width - size).astype(int)
     found = labels.frame.iloc[rows]

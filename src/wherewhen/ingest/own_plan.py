@@ -3,7 +3,6 @@
 Notation: N labelled patches.
 """
 
-import sys
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from wherewhen import splits
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, note
 from wherewhen.ingest import blocks, labels, own_patches
 from wherewhen.ingest.labels import Labels
 from wherewhen.scenes import Scene
@@ -44,11 +43,12 @@ def labelled(scenes: Sequence[Scene], read: Labels, task: Task, size: int, point
     inside = np.zeros(len(read.frame), bool)
     parts = []
     for scene in scenes:
-        inside[own_patches.in_pixels(read, scene.grid)[0]] = True
+        touching = own_patches.in_pixels(read, scene.grid)
+        inside[touching.rows] = True
         if task == "map":
-            parts.append(own_patches.map_patches(scene, read, size, point_pixels))
+            parts.append(own_patches.map_patches(scene, read, touching, size, point_pixels))
         else:
-            parts.append(own_patches.label_patches(scene, read, size))
+            parts.append(own_patches.label_patches(scene, read, touching, size))
     plan = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     outside = read.frame["id"][~inside]
     if not len(plan):
@@ -57,7 +57,7 @@ def labelled(scenes: Sequence[Scene], read: Labels, task: Task, size: int, point
             "reference system of the labels (--labels-crs) and that x and y are not swapped"
         )
     if len(outside):
-        print(f"note: {len(outside)} labels lie outside every scene: {labels.named(outside)}", file=sys.stderr)
+        note(f"{len(outside)} labels lie outside every scene: {labels.named(outside)}")
     counts = read.frame["code"][inside].value_counts()
     told = ", ".join(f"{name} {counts.get(code, 0)}" for code, name in enumerate(read.classes))
     print(f"{int(inside.sum())} labels in {len(plan)} patches: {told}")
@@ -93,8 +93,7 @@ def split(
         print(f"split by blocks of {wanted.side:.3g} km ({wanted.why}){smaller}")
     kept = np.array([part is not None for part in parts])
     if not kept.all():
-        note = f"note: {int((~kept).sum())} labelled patches are left out, because they are too near to a test patch"
-        print(note, file=sys.stderr)
+        note(f"{int((~kept).sum())} labelled patches are left out, because they are too near to a test patch")
     return plan.assign(split=parts)[kept].reset_index(drop=True), Split(side, gap)
 
 

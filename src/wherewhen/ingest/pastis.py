@@ -11,7 +11,6 @@ Temporal Attention Networks, 2021.
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +24,8 @@ import numpy as np
 import pandas as pd
 
 from wherewhen.bands import load_sensor
-from wherewhen.errors import UserError
+from wherewhen.engines import Workers
+from wherewhen.errors import UserError, note
 from wherewhen.files import read_json, sha256_of
 from wherewhen.ingest.archive import UNREADABLE
 from wherewhen.ingest.engine import Shard, build
@@ -57,7 +57,7 @@ def prepare(
     dates: str = "2018-09-01",
     test_fold: int = 5,
     on_error: str = "stop",
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> PatchStore:
     """Turn PASTIS into a PatchStore whose masks are the crops, 255 for the void class.
 
@@ -68,7 +68,7 @@ def prepare(
             the series with the patch's mask, and a target of kind `series` for each patch.
         test_fold: From 1 to 5. The fold before it (5 before 1) is for validation, the other three for training.
         on_error: `stop` at the first bad patch, or `skip` each and list them at the end.
-        workers: Processes.
+        workers: Processes, or an engine.
 
     Raises:
         UserError: An option, a file or the output is wrong; the message says what to do.
@@ -115,7 +115,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-error", choices=("stop", "skip"), default="stop", help="at a bad patch: stop (default), or skip and list"
     )
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default 2)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -219,7 +218,7 @@ def _present(plan: pd.DataFrame, source: Path) -> pd.DataFrame:
     if not here.any():
         raise UserError(f"{source} has no series of the {absent} patches in its metadata, such as {files[0]}")
     if absent:
-        print(f"note: {absent} patches of the metadata are not in {source / 'DATA_S2'}", file=sys.stderr)
+        note(f"{absent} patches of the metadata are not in {source / 'DATA_S2'}")
     return plan[here].reset_index(drop=True)
 
 

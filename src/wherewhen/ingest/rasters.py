@@ -122,12 +122,13 @@ def read_band(path: Path, dtype: str = "uint16") -> tuple[np.ndarray, Grid]:
         with readable(), rasterio.open(path) as raster:
             if (raster.count, raster.dtypes[0]) != (1, dtype):
                 raise ValueError(f"it holds {raster.count} bands of {raster.dtypes[0]}, not 1 of {dtype}")
-            return raster.read(1), _grid(raster)
+            return raster.read(1), grid_of(raster)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
 
 
-def _grid(raster: Any) -> Grid:
+def grid_of(raster: Any) -> Grid:
+    """Where the pixels of an open raster lie."""
     crs = "" if raster.crs is None else raster.crs.to_string()
     return Grid(crs, tuple(raster.transform)[:6], (raster.height, raster.width))
 

@@ -10,17 +10,16 @@ al., Change-Aware Sampling and Contrastive Learning for Satellite Images, 2023.
 """
 
 import argparse
-import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from wherewhen.bands import Band, Sensor, load_sensor
-from wherewhen.errors import UserError
+from wherewhen.bands import SHIFTED, Band, Sensor, load_sensor
+from wherewhen.engines import Workers
+from wherewhen.errors import UserError, note
 from wherewhen.ingest.engine import Shard, build
 from wherewhen.ingest.rasters import METHODS, Method, need_rasterio, read_band, resize
 from wherewhen.ingest.seco_plan import band_files, find_root, first_image, plan_places, series
@@ -33,7 +32,6 @@ RGB = ("B04", "B03", "B02")
 FINE = ("B02", "B03", "B04", "B08")  # of 10 m: one of them lends its grid to the others
 
 _SHARD_BYTES = 2**27
-_SHIFTED = datetime(2022, 1, 25, tzinfo=UTC)  # digital numbers of later products are 1000 larger
 
 
 def prepare(
@@ -46,7 +44,7 @@ def prepare(
     min_dates: int = 1,
     resampling: Method = "bilinear",
     on_error: str = "stop",
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> PatchStore:
     """Turn folders of places and dates into a PatchStore; the dates of a place make a target of kind `series`.
 
@@ -61,7 +59,7 @@ def prepare(
         min_dates: Places with fewer are left out.
         resampling: How bands of 20 m and 60 m are brought to 10 m; all bands are taken to cover the same ground.
         on_error: `stop` at the first bad image, or `skip` each and list them at the end.
-        workers: Processes.
+        workers: Processes, or an engine.
 
     Raises:
         UserError: An option, an image or the output is wrong; the message says what to do.
@@ -108,7 +106,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-error", choices=("stop", "skip"), default="stop", help="at a bad image: stop (default), or skip and list"
     )
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default 2)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -131,12 +128,11 @@ def _check_times(plan: pd.DataFrame, root: Path, on_error: str) -> None:
     bad = plan[plan["problem"] != ""]
     if len(bad) and on_error != "skip":
         raise _bad_image(root, *bad[["id", "problem"]].iloc[0])
-    shifted = int((plan["time"] >= pd.Timestamp(_SHIFTED)).sum())
+    shifted = int((plan["time"] >= pd.Timestamp(SHIFTED)).sum())
     if shifted:
-        print(
-            f"note: {shifted} images are of {_SHIFTED:%Y-%m-%d} or later, when Sentinel-2's numbers were shifted by "
-            "1000; they are taken as harmonised (Earth Engine's *_HARMONIZED collections)",
-            file=sys.stderr,
+        note(
+            f"{shifted} images are of {SHIFTED:%Y-%m-%d} or later, when Sentinel-2's numbers were shifted by "
+            "1000; they are taken as harmonised (Earth Engine's *_HARMONIZED collections)"
         )
 
 

@@ -6,7 +6,6 @@ Python's objects are ten times as large.
 
 import os
 import re
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, note
 
 # What folders of one date are called: Earth Engine's and Copernicus' names hold day and time, others the day alone.
 _DAY_TIME = re.compile(r"(?:.*_)?(\d{8}T\d{6})(?:_.*)?")
@@ -126,11 +125,11 @@ def plan_places(root: Path, min_dates: int) -> pd.DataFrame:
             rows = []
     batches.append(_batch(rows))
     if few:
-        print(f"note: {few} places with fewer than {min_dates} dates are left out", file=sys.stderr)
+        note(f"{few} places with fewer than {min_dates} dates are left out")
     frame: pd.DataFrame = pa.Table.from_batches(batches).to_pandas(types_mapper=pd.ArrowDtype)
     unknown = int(frame["time"].isna().sum())
     if unknown:
-        print(f"note: the names of {unknown} folders tell no date; their time stays unknown", file=sys.stderr)
+        note(f"the names of {unknown} folders tell no date; their time stays unknown")
     return frame
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from wherewhen.bands import load_sensor
+from wherewhen.engines import Workers
 from wherewhen.errors import UserError
 from wherewhen.ingest import ground
 from wherewhen.ingest.engine import Shard, build
@@ -37,7 +38,7 @@ def prepare(
     periods: int = 1,
     labels: Labels = "one",
     share: float = 0.1,
-    workers: int = 1,
+    workers: Workers = 1,
 ) -> PatchStore:
     """Render a synthetic world into a PatchStore.
 
@@ -54,7 +55,7 @@ def prepare(
         periods: 1, or 2 that lie years apart, with change of land cover between them at some places.
         labels: `one`, the commonest cover of the patch, or `many`, every cover of at least `share` of it.
         share: For many labels, in (0, 1].
-        workers: Processes; the store is the same for any number.
+        workers: Processes, or an engine; the store is the same for any.
 
     Raises:
         UserError: A value is out of range, or the output cannot be used.
@@ -66,7 +67,6 @@ def prepare(
         ("periods", periods, periods in (1, 2), "1 or 2"),
         ("labels", labels, labels in ("one", "many"), "one or many"),
         ("share", share, 0 < share <= 1, "above 0 and at most 1"),
-        ("workers", workers, workers >= 1, "at least 1"),
     )
     plan = _plan(seed, patches, visits, periods)
     header = StoreHeader(
@@ -89,7 +89,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="folder of the new store")
     parser.add_argument("--patches", type=int, default=6000, metavar="N", help="places (default 6000)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="which world (default 0)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default 2)")
     ours = parser.add_argument_group("a continent that does not exist")
     ours.add_argument("--visits", type=int, metavar="V", help="dates of a place a period (default 1)")
     ours.add_argument(

@@ -4,7 +4,8 @@ A band is found at the end of a name (`*_B02_10m.tif`, `B02.tif`, `*_SR_B4.TIF`)
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from wherewhen.scenes.clouds import CODES
 
 SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt")
 _WORDS = 3  # of a file's name that may be a band's, such as QA_PIXEL
+
+_Start = tuple[Path, str]  # folder, and what stands before the band
 
 
 class Group(NamedTuple):
@@ -42,7 +45,7 @@ def key(name: str) -> str:
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"[^a-z0-9]", "", name))
 
 
-def group(paths: Iterable[Path], names: Collection[str], mask: str | None = None) -> tuple[list[Group], list[Path]]:
+def group(paths: Sequence[Path], names: Collection[str], mask: str | None = None) -> tuple[list[Group], list[Path]]:
     """Scenes in files and folders, in the order of their names, and rasters beside them that are of no use.
 
     Args:
@@ -51,14 +54,17 @@ def group(paths: Iterable[Path], names: Collection[str], mask: str | None = None
         mask: What a band or file of clouds is called, besides those of `clouds.CODES`.
 
     Raises:
-        UserError: A path does not exist, no raster is there, or a band of a scene is there twice.
+        UserError: A path does not exist or is a part of a product, no raster is there, or a band of a scene is there
+            twice.
     """
     products: list[Path] = []
     files: dict[Path, None] = {}
-    for path in map(Path, paths):
+    for path in paths:
         if not path.exists():
             raise UserError(f"{path} does not exist; give GeoTIFFs, SAFE folders, or folders of them")
-        inside = [path] if path.is_file() or _is_safe(path) else sorted(path.rglob("*"))
+        if product := next(filter(_is_safe, path.absolute().parents), None):
+            raise UserError(f"{path} is a part of a product, whose name says what its numbers mean; give {product}")
+        inside = [path] if path.is_file() or _is_safe(path) else sorted(filter(_is_shown, path.rglob("*")))
         products += [entry for entry in inside if entry.is_dir() and _is_safe(entry)]
         files |= dict.fromkeys(e for e in inside if e.suffix.lower() in SUFFIXES and e.is_file() and not _in_safe(e))
     masks = {*CODES, *([key(mask)] if mask else [])}
@@ -79,6 +85,11 @@ def _in_safe(path: Path) -> bool:
     return any(_is_safe(parent) for parent in path.parents)
 
 
+def _is_shown(path: Path) -> bool:
+    """What file systems and programs keep beside files is hidden: `._B02.tif` of a Mac is no raster."""
+    return not path.name.startswith(".")
+
+
 def _product(folder: Path, names: Collection[str], masks: Collection[str]) -> Group:
     """A SAFE folder: all of `GRANULE/*/IMG_DATA`, each band at its finest."""
     made = Group(folder.stem, {}, {}, folder.stem)
@@ -94,7 +105,7 @@ def _product(folder: Path, names: Collection[str], masks: Collection[str]) -> Gr
 
 def _loose(files: Sequence[Path], names: Collection[str], masks: Collection[str]) -> tuple[list[Group], list[Path]]:
     """Files outside SAFE folders, by folder and what stands before the band."""
-    made: dict[tuple[Path, str], Group] = {}
+    made: dict[_Start, Group] = {}
     nameless: list[Path] = []
     clouds: list[tuple[Path, str, str]] = []
     for path in files:
@@ -106,32 +117,40 @@ def _loose(files: Sequence[Path], names: Collection[str], masks: Collection[str]
         else:
             one = made.setdefault((path.parent, before), Group(before or path.parent.name, {}, {}))
             _add(one.bands, band, path)
-    strays = [
-        (folder, other)
-        for (folder, before), one in made.items()
-        if before and len(one.bands) > 1
-        for (there, other), single in made.items()
-        if there == folder and len(single.bands) == 1 and re.match(rf"{re.escape(before)}[_.\- ]", other)
-    ]  # Landsat's ST_B10 beside SR_B1 to SR_B7
-    aside = [made.pop(name).first for name in dict.fromkeys(strays)]
-    for name, one in list(made.items()):
+    aside = [made.pop(start).first for start in _strays(made)]
+    for start, one in list(made.items()):
         if len(one.bands) == 1 and _count(one.first) > 1:  # a name that only looks like a band's
-            nameless.append(made.pop(name).first)
-    of_bands = list(made)
+            nameless.append(made.pop(start).first)
+    of_bands = set(made)
     for path in sorted(nameless):
-        beside = any(folder == path.parent and path.stem.startswith(before) for folder, before in of_bands)
+        beside = any((path.parent, path.stem[:end]) in of_bands for end in range(len(path.stem) + 1))
         if beside and _count(path) == 1:
             aside.append(path)
         else:
             made[path.parent, path.stem] = Group(path.stem, {"": path}, {})
     for path, band, before in clouds:
-        here = [made[path.parent, before]] if (path.parent, before) in made else []
-        here = here or [
-            one for (folder, start), one in made.items() if folder == path.parent and start.startswith(before)
-        ]
-        for one in here if before or len(here) == 1 else ():
+        for one in _shown_by(made, path.parent, before):
             _add(one.masks, band, path)
     return list(made.values()), aside
+
+
+def _strays(made: Mapping[_Start, Group]) -> list[_Start]:
+    """Groups of one file whose names go on where those of several end: Landsat's ST_B10 beside SR_B1 to SR_B7."""
+    several = {(folder, before) for (folder, before), one in made.items() if before and len(one.bands) > 1}
+    return [
+        (folder, before)
+        for (folder, before), one in made.items()
+        if len(one.bands) == 1
+        and any((folder, before[: gap.start()]) in several for gap in re.finditer(r"[_.\- ]", before))
+    ]
+
+
+def _shown_by(made: Mapping[_Start, Group], folder: Path, before: str) -> list[Group]:
+    """Scenes that a mask is of: the one of its name, or all in its folder whose names go on from it."""
+    if (folder, before) in made:
+        return [made[folder, before]]
+    here = [one for (there, start), one in made.items() if there == folder and start.startswith(before)]
+    return here if before or len(here) == 1 else []
 
 
 def split(stem: str, names: Collection[str]) -> tuple[str, str]:
@@ -175,10 +194,11 @@ def _count(path: Path) -> int:
 
 def _told_apart(groups: Sequence[Group]) -> list[Group]:
     """The same groups, the folder before the name where two names are alike, and a number if that is not enough."""
-    alike = [one.name for one in groups]
-    names = [f"{one.first.parent.name}-{one.name}" if alike.count(one.name) > 1 else one.name for one in groups]
+    alike = Counter(one.name for one in groups)
+    seen: Counter[str] = Counter()
     named = []
-    for number, (one, name) in enumerate(zip(groups, names, strict=True)):
-        before = names[:number].count(name)
-        named.append(one._replace(name=f"{name}-{before + 1}" if before else name))
+    for one in groups:
+        name = f"{one.first.parent.name}-{one.name}" if alike[one.name] > 1 else one.name
+        named.append(one._replace(name=f"{name}-{seen[name] + 1}" if seen[name] else name))
+        seen[name] += 1
     return named

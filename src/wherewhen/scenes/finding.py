@@ -1,26 +1,22 @@
 """The scenes in files and folders, alike in bands and type."""
 
 import dataclasses
-import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from wherewhen.bands import Sensor, load_sensor
-from wherewhen.errors import UserError
+from wherewhen.bands import SHIFTED, Sensor, load_sensor
+from wherewhen.errors import UserError, note
 from wherewhen.ingest.rasters import need_rasterio
 from wherewhen.scenes.files import group, key
 from wherewhen.scenes.opening import DTYPES, open_scene
 from wherewhen.scenes.scene import Scene
 
-_SHIFTED = datetime(2022, 1, 25, tzinfo=UTC)  # Sentinel-2's digital numbers of later products are 1000 larger
-
 
 def find(
-    paths: Sequence[str | Path],
+    paths: Sequence[str | Path] | str | Path,
     sensor: str | Path | Sensor | None = None,
     bands: Sequence[str] | None = None,
     *,
@@ -31,7 +27,7 @@ def find(
     """The scenes in files and folders, sorted by name, all with the same bands and type.
 
     Args:
-        paths: GeoTIFFs, SAFE folders, or folders, which are searched at any depth.
+        paths: GeoTIFFs, SAFE folders, or folders, which are searched at any depth; or one of these.
         sensor: Name or YAML file; by default it is told from the product's or the bands' names, if they leave no doubt.
         bands: Names of those that are wanted; of files that do not name theirs, the names of all, in their order. By
             default every band of the sensor that is there.
@@ -47,7 +43,8 @@ def find(
     chosen = load_sensor(sensor) if isinstance(sensor, str | Path) else sensor
     shipped = shipped_sensors()
     known = {key(band.name) for one in ([chosen] if chosen else shipped) for band in one.bands}
-    groups, aside = group(map(Path, paths), known | {key(name) for name in bands or ()}, mask_band)
+    places = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    groups, aside = group(places, known | {key(name) for name in bands or ()}, mask_band)
     if aside:
         note(
             f"left aside, beside files of bands: {', '.join(path.name for path in aside[:5])}{', …' * (len(aside) > 5)}"
@@ -95,20 +92,15 @@ def shipped_sensors() -> list[Sensor]:
     return [load_sensor(name) for name in names]
 
 
-def note(text: str) -> None:
-    """Say something on the way."""
-    print(f"note: {text}", file=sys.stderr)
-
-
 def note_shift(scenes: Sequence[Scene]) -> None:
     """Say which of Sentinel-2's scenes are taken as harmonised though nothing tells it."""
     shifted = [
         scene.name
         for scene in scenes
-        if scene.time and scene.time >= _SHIFTED and not scene.bands[0].offset and scene.sensor.startswith("sentinel2")
+        if scene.time and scene.time >= SHIFTED and not scene.bands[0].offset and scene.sensor.startswith("sentinel2")
     ]
     if shifted:
         note(
-            f"{len(shifted)} scenes are of {_SHIFTED:%Y-%m-%d} or later, when Sentinel-2's numbers were shifted by "
+            f"{len(shifted)} scenes are of {SHIFTED:%Y-%m-%d} or later, when Sentinel-2's numbers were shifted by "
             "1000; they are taken as harmonised. If they are not, give a --sensor of your own with offset -1000"
         )

@@ -1,7 +1,8 @@
 """Where the files lie that a catalog names, and which of them are not fetched.
 
-A catalog is somebody else's text. It may name files beside it and on public hosts, but neither this machine's other
-files nor the hosts of its network: whoever reads a catalog does not mean to open those.
+A catalog is somebody else's text. It may name files on public hosts, and a local one those beside and below it or, by
+their whole path, rasters of this machine; but never hosts of this machine's network, and a remote one no local file:
+whoever reads a catalog does not mean to open those.
 """
 
 import ipaddress

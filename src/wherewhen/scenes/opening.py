@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from wherewhen.bands import Band, Sensor
-from wherewhen.ingest.rasters import Grid, readable
+from wherewhen.ingest.rasters import Grid, grid_of, readable
 from wherewhen.scenes.clouds import CODES
 from wherewhen.scenes.files import Group, key
 from wherewhen.scenes.probing import probe
@@ -31,7 +31,7 @@ def open_scene(
         ValueError: It cannot be used; the message says why, and what to do.
     """
     layers, tags = _layers(files, sensor, shipped, bands)
-    masks = {**{name: layers.pop(name) for name in list(layers) if name in _masks(mask_band)}}
+    masks = {name: layers.pop(name) for name in list(layers) if name in _masks(mask_band)}
     masks |= {name: next(read_layers(path, [name]))[1] for name, path in files.masks.items()}
     sensor = sensor_of(files.name, files.product, layers, sensor, shipped)
     chosen = choose(sensor, bands, layers)
@@ -39,7 +39,7 @@ def open_scene(
     time, told = time_of(tags, files.name)
     if time is None:
         time, told = time_of({}, files.first.stem)
-    kind = next(iter(sorted(masks)), "")
+    kind = min(masks, default="")
     scene = whole_scene(files.name, chosen, used, sensor.name, (time, told), (masks.get(kind), kind))
     probe(scene, physical)
     return scene
@@ -89,8 +89,7 @@ def read_layers(path: str | Path, names: Sequence[str]) -> Iterator[tuple[str, L
     name = Path(path).name
     try:
         with readable(), open_raster(str(path)) as raster:
-            crs = "" if raster.crs is None else raster.crs.to_string()
-            grid = Grid(crs, tuple(raster.transform)[:6], (raster.height, raster.width))
+            grid = grid_of(raster)
             tags = raster.tags() | raster.tags(ns="IMAGERY")
             flags = [
                 MaskFlags.per_dataset in found and MaskFlags.all_valid not in found for found in raster.mask_flag_enums

@@ -23,6 +23,7 @@ _OPEN = 64  # files that stay open in a thread
 _CACHE_MB = "256"  # of decoded blocks, in GDAL
 _PATIENCE = {"GDAL_HTTP_TIMEOUT": "60", "GDAL_HTTP_MAX_RETRY": "3"}  # with remote files, unless the user says other
 _DIGITS = 3  # that a resampled number keeps before it is rounded: a tie must not be decided by the window
+_TRUE = 0.01  # a projection that stretches the ground by less shows it as it is
 _MARGIN = 2  # pixels of a coarse band read around a window: bilinear needs one
 
 
@@ -121,11 +122,13 @@ class Scene:
         height, width = self.grid.shape
         lat, lon = self.grid.centre(0, 0, height, width)
         a, b, _, d, e, _ = self.grid.transform
-        from pyproj import CRS
+        from pyproj import CRS, Proj
 
         crs = CRS.from_user_input(self.grid.crs)
         if crs.is_projected:
-            return float(np.sqrt(abs(a * e - b * d)) * crs.axis_info[0].unit_conversion_factor)
+            stretched = Proj(crs).get_factors(lon, lat).areal_scale ** 0.5  # Web Mercator by 2 at 60°, UTM by 0.9996
+            side = float(np.sqrt(abs(a * e - b * d)) * crs.axis_info[0].unit_conversion_factor)
+            return side if abs(stretched - 1) < _TRUE else side / stretched
         return float(111_195 * np.sqrt(abs(a * e) * np.cos(np.radians(lat)))) if np.isfinite(lon) else float("nan")
 
     def read(self, window: Sequence[int]) -> np.ndarray:

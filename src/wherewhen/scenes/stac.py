@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wherewhen.bands import Sensor, load_sensor
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, note
 from wherewhen.ingest.rasters import need_rasterio
 from wherewhen.scenes import assets, stac_table
 from wherewhen.scenes.assets import Source
 from wherewhen.scenes.files import key
-from wherewhen.scenes.finding import bands_like, note, note_shift, shipped_sensors
+from wherewhen.scenes.finding import bands_like, note_shift, shipped_sensors
 from wherewhen.scenes.hrefs import Origin, as_gdal, is_remote, read_text
 from wherewhen.scenes.opening import choose, read_layers, sensor_of, whole_scene
 from wherewhen.scenes.probing import probe
 from wherewhen.scenes.scene import Layer, Scene
-from wherewhen.scenes.when import sane
+from wherewhen.scenes.when import sane, written
 
 if TYPE_CHECKING:
     import pystac
@@ -79,7 +79,7 @@ def find(
     for content, base in islice(_walk(origin), items):
         name = str(content.get("id"))
         try:
-            item = _parsed(content, base)
+            item = _parsed(content | {"id": name}, base)
             scene, sure = _scene(item, origin, _sensor(item.item, chosen, shipped), bands, mask_band, physical)
         except ValueError as error:
             if on_error != "skip":
@@ -146,7 +146,7 @@ def _document(href: str, origin: Origin) -> dict[str, Any]:
         if is_remote(href):
             origin.resolve(href, href)
         content = json.loads(read_text(href, origin))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{href} is no STAC: {error}; give an item collection, an item or a catalog") from error
     if not isinstance(content, dict) or not {"type", "stac_version"} & set(content):
         raise UserError(f"{href} is no STAC, it has neither type nor version; give an item collection or a catalog")
@@ -195,7 +195,8 @@ def _scene(
     mask = assets.masks(found, mask_band)
     clouds = (_layer(mask[1], item, origin), mask[0]) if mask else (None, "")
     used_bands, layers = zip(*pairs, strict=True)
-    scene = whole_scene(item.item.id, used_bands, layers, sensor.name, _time(item.item), clouds)
+    name = re.sub(r"[/\\\0]", "_", item.item.id)  # which files may be called
+    scene = whole_scene(name, used_bands, layers, sensor.name, _time(item.item), clouds)
     probe(scene, physical)
     return scene, harmonised or bool(_baseline(item.item)) or any(one.scale is not None for one in told)
 
@@ -241,18 +242,12 @@ def _baseline(item: "pystac.Item") -> str:
 
 def _time(item: "pystac.Item") -> tuple[datetime | None, str]:
     """Time of the item, or the middle of its interval, and what told it."""
-    from pystac.utils import str_to_datetime
-
     if item.datetime:
-        time, told = item.datetime, "datetime of the item"
+        time, told = sane(item.datetime), "datetime of the item"
     else:
-        ends = [item.properties.get(name) for name in ("start_datetime", "end_datetime")]
-        if None in ends:
-            return None, ""
-        start, end = (str_to_datetime(str(end)) for end in ends)
-        time, told = start + (end - start) / 2, "middle of the item's interval"
-    sound = sane(time)
-    return sound, told if sound else ""
+        start, end = (written(str(item.properties.get(name))) for name in ("start_datetime", "end_datetime"))
+        time, told = start + (end - start) / 2 if start and end else None, "middle of the item's interval"
+    return time, told if time else ""
 
 
 def _told_apart(scene: Scene, others: Sequence[Scene]) -> Scene:

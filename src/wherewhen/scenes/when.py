@@ -35,7 +35,7 @@ def time_of(tags: Mapping[str, str], name: str) -> tuple[datetime | None, str]:
     """
     tags = {key.upper(): value for key, value in tags.items()}
     for key in _TAGS:
-        if key in tags and (time := _written(tags[key])):
+        if key in tags and (time := written(tags[key])):
             return time, f"tag {key}"
     if "_OPER_" not in name:
         for pattern, form, title in _IN_NAMES:
@@ -43,28 +43,28 @@ def time_of(tags: Mapping[str, str], name: str) -> tuple[datetime | None, str]:
                 text = found[1].replace("_", "T" if "T" in form else "-")
                 if time := _parsed(text, form):
                     return time, f"{title} in the name"
-    if _LAST in tags and (time := _written(tags[_LAST])):
+    if _LAST in tags and (time := written(tags[_LAST])):
         return time, f"tag {_LAST}"
     return None, ""
 
 
-def _written(text: str) -> datetime | None:
-    """Of a tag, whose form is anyone's."""
+def written(text: str) -> datetime | None:
+    """The time in UTC that a text says, whose form is anyone's; None where it says none, or one that cannot be."""
     text = text.strip().strip('"')
     try:
-        read = datetime.fromisoformat(text)
-        return sane(read if read.tzinfo else read.replace(tzinfo=UTC))
+        return sane(datetime.fromisoformat(text))
     except ValueError:
         return next((time for form in _FORMATS if (time := _parsed(text, form))), None)
 
 
 def _parsed(text: str, form: str) -> datetime | None:
     try:
-        return sane(datetime.strptime(text, form).replace(tzinfo=UTC))
+        return sane(datetime.strptime(text, form))
     except ValueError:
         return None
 
 
 def sane(time: datetime) -> datetime | None:
-    """The time in UTC; None where no satellite can have taken an image."""
+    """The time in UTC, which one without a zone is; None where no satellite can have taken an image."""
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
     return time.astimezone(UTC) if time.year >= _FIRST and time <= _NOW else None
