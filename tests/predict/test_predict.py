@@ -1,5 +1,6 @@
 """Maps from runs: where they lie, what they say, and that a killed one goes on to the same bytes."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,28 @@ def test_a_killed_map_goes_on_to_the_same_bytes(
     assert (tmp_path / "killed" / "scene_classes.tif").stat().st_mtime_ns == before
     capsys.readouterr()
     assert main([*call, str(tmp_path / "killed"), "--flips"]) == 2
+    assert "is a map of other weights, scenes or settings" in capsys.readouterr().err
+    (tmp_path / "killed" / "scene_classes.tif").write_bytes(b"nothing like a map")
+    assert main([*call, str(tmp_path / "killed")]) == 2
+    assert "scene_classes.tif cannot be read" in capsys.readouterr().err
+
+
+def test_physical_values_become_stored_numbers_and_another_map(
+    dense: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = picture(90, 130)
+    scene, sensor = write_scene(tmp_path / "scene.tif", pixels), tmp_path / "camera.yaml"
+    bands = [{"name": name, "wavelength": 500, "resolution": 10} for name in ("red", "green", "blue")]
+    sensor.write_text(json.dumps({"title": "A camera", "unit": "8-bit", "scale": 0.5, "offset": 0, "bands": bands}))
+    call = ["predict", "--run", str(dense), "--scenes", str(scene), *WORDS, "--out"]
+    for out, words in {
+        "as trained": [], "halves": ["--sensor", str(sensor)], "physical": ["--sensor", str(sensor), "--physical"]
+    }.items():  # fmt: skip
+        assert main([*call, str(tmp_path / out), *words]) == 0
+    told = {out: read(tmp_path / out / "scene_confidence.tif") for out in ("as trained", "halves", "physical")}
+    np.testing.assert_array_equal(told["physical"], told["as trained"])
+    assert (told["halves"] != told["physical"]).any()
+    assert main([*call, str(tmp_path / "halves"), "--sensor", str(sensor), "--physical"]) == 2
     assert "is a map of other weights, scenes or settings" in capsys.readouterr().err
 
 

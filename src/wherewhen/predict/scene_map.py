@@ -18,7 +18,7 @@ import numpy as np
 
 from wherewhen.errors import UserError
 from wherewhen.files import atomic_path, remove_leftovers
-from wherewhen.ingest.rasters import Grid
+from wherewhen.ingest.rasters import Grid, readable
 from wherewhen.predict import blend, cog
 from wherewhen.predict.blend import Strip, Tiling
 from wherewhen.predict.making import Part
@@ -160,8 +160,8 @@ class SceneMap:
 def digest_of(scenes: Sequence[Scene], network: str, *more: Any) -> str:
     """SHA-256 of all that a map depends on: scenes, the network's digest, and what else there is."""
     layers = [layer for scene in scenes for layer in (*scene.layers, *([scene.mask] if scene.mask else []))]
-    seen = [(Path(layer.path).name, layer.index, *changed(layer.path)) for layer in layers]
-    value = [network, seen, *more]
+    seen = [(Path(one.path).name, one.index, one.nodata, one.scale, one.offset, *changed(one.path)) for one in layers]
+    value = [network, seen, [scene.mask_kind for scene in scenes], *more]
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
@@ -184,11 +184,15 @@ def is_finished(path: Path, digest: str) -> bool:
 
     if not path.exists():
         return False
-    with rasterio.open(path) as raster:
-        if raster.tags().get(DIGEST) != digest:
-            raise UserError(
-                f"{path} is a map of other weights, scenes or settings; give another --out, or remove that file"
-            )
+    try:
+        with readable(), rasterio.open(path) as raster:
+            found = raster.tags().get(DIGEST)
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}; give another --out, or remove that file") from error
+    if found != digest:
+        raise UserError(
+            f"{path} is a map of other weights, scenes or settings; give another --out, or remove that file"
+        )
     return True
 
 

@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument(
         "--mask-band", help="name of the band or file of clouds, if not SCL, QA_PIXEL, Fmask, udm2, QA60"
     )
+    words.add_argument("--physical", action="store_true", help="files hold reflectance from 0 to 1, not stored numbers")
     words.add_argument("--window", type=int, default=512, help="of pixels at a time, for maps of pixels (default 512)")
     words.add_argument("--overlap", type=int, default=128, help="context of a window in pixels (default 128)")
     words.add_argument("--step", type=int, help="pixels a cell, for maps of patches (default: the patches' side)")
@@ -105,7 +106,8 @@ def of_scenes(args: argparse.Namespace, engine: Engine) -> int:
 
     def found(paths: Sequence[Path]) -> list["Scene"]:
         names = args.bands or [band.name for band in wanted]
-        return [scene.as_bands(wanted) for scene in find(paths, sensor, names, mask_band=args.mask_band)]
+        scenes = find(paths, sensor, names, mask_band=args.mask_band, physical=args.physical)
+        return [scene.as_bands(wanted) for scene in scenes]
 
     first = found(args.scenes)
     pairs: list[tuple[Scene, ...]] = [(scene,) for scene in first]
