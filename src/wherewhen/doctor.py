@@ -165,7 +165,7 @@ def examine_places(store: "PatchStore") -> Iterator[Finding]:
         if reach is not None:
             yield Finding(
                 "note",
-                f"labels are alike up to about {reach:.2g} km; blocks of that side (data.block_km) split honestly",
+                f"labels are alike up to about {reach:.3g} km; blocks of that side (data.block_km) split honestly",
             )
 
 
