@@ -143,6 +143,13 @@ def test_the_gain_is_the_difference_of_the_scores_and_paired(tmp_path: Path) -> 
     assert same == (0, 0, 0)  # unpaired, the interval would not be empty
 
 
+def test_a_run_without_errors_is_not_said_to_be_certain(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store").path
+    text = prose(page_of(finished(tmp_path / "right", store, noise=0.0)))
+    assert "with none among 18 images, up to 17 % of images may be wrong" in text
+    assert "made no error" not in prose(page_of(finished(tmp_path / "other" / "run", store, noise=2.0)))
+
+
 def test_runs_beside_are_baselines_and_a_question_is_none(runs: list[Path]) -> None:
     text = prose(page_of(runs[0]))
     assert '<th scope="row">plain</th>' in text

@@ -36,6 +36,11 @@ def section(subject: Subject) -> Section:
     blocks += questions(subject)
     if left_out := subject.first.test.get("classes_left_out"):
         blocks.append(Note(f"No test image shows {', '.join(left_out)}; means over classes leave them out."))
+    if top[1] == 100:
+        images = top[0].test["images"]
+        most = min(300 / images, 100)  # the rule of three
+        blocks.append(Note(f"{top[0].name} made no error, so its interval is a point and too short: with none among "
+                           f"{images} images, up to {most:.0f} % of images may be wrong (95 %)."))  # fmt: skip
     blocks.append(Note("Intervals are percentiles of 1,000 bootstrap draws of the test patches: they do not tell how "
                        "much another seed or other labels would change."))  # fmt: skip
     return Section("result", "Result", blocks)
