@@ -60,19 +60,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     module, function, _ = VERBS[words[0]]
     try:
         return int(getattr(import_module(module), function)(words[1:]))
-    except UserError as error:
+    except Exception as error:
+        if (message := for_the_user(error)) is None:
+            raise
         if debug:
             traceback.print_exc()
-        print(f"wherewhen: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
-            raise
-        print(f"wherewhen: {OUT_OF_MEMORY}", file=sys.stderr)
+        print(f"wherewhen: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("wherewhen: interrupted; the same command goes on from where it was", file=sys.stderr)
         return 130
+
+
+def for_the_user(error: Exception) -> str | None:
+    """What to say of an error that a user can mend, or whose machine is in the way; None of our own."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{UserError(str(error))}; check that path, your rights there, and the disk"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+        return OUT_OF_MEMORY
+    return None
 
 
 def usage() -> str:

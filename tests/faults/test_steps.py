@@ -118,6 +118,15 @@ def test_a_pretraining_step_that_does_not_fit_is_told_which_does(
     assert main([*words, "--data.batch_size", "4"]) == 0
 
 
+def test_what_the_system_refuses_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = tmp_path / ("a" * 300)
+    assert main(["doctor", str(name)]) == 2
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith("wherewhen: [Errno ")
+    assert f"File name too long: '{name}" in message
+    assert message.endswith("check that path, your rights there, and the disk")
+
+
 def test_memory_that_is_full_elsewhere_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,9 @@ from tests.fuzz.harness import bear, cases
 from tests.fuzz.mutations import ODD, damaged, replaced
 from tests.students import Runs
 from tests.tasks.conftest import make_store, settings
+from wherewhen.cli import for_the_user
 from wherewhen.encoders.weight_files import read_file
+from wherewhen.errors import UserError
 from wherewhen.export import export
 from wherewhen.student import load
 from wherewhen.tasks.verbs import Cli
@@ -108,10 +110,13 @@ def test_configurations(count: int, tmp_path: Path) -> None:
     whole, path = settings(make_store(tmp_path / "store", 12).path), tmp_path / "fit.yaml"
 
     def read(file: Path) -> None:
-        cli = Cli(["--config", str(file), "--run", str(tmp_path / "run")])
-        cli.datamodule.setup("fit")
-        cli.datamodule.labelled_ids()
-        cli.model.build(cli.datamodule.facts)
+        try:
+            cli = Cli(["--config", str(file), "--run", str(tmp_path / "run")])
+            cli.datamodule.setup("fit")
+            cli.datamodule.labelled_ids()
+            cli.model.build(cli.datamodule.facts)
+        except OSError as error:  # of a path that cannot be; the command line tells it as its own
+            raise UserError(for_the_user(error) or "") from error
 
     values = replaced(copy.deepcopy(whole)).map(lambda value: yaml.safe_dump(value, allow_unicode=True).encode())
     bear(count, st.one_of(values, damaged(yaml.safe_dump(whole).encode())), writer(path), read, named=False)

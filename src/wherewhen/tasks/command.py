@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import lightning.pytorch as pl
 from jsonargparse import Namespace
@@ -95,6 +96,10 @@ class RunCli(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Check our own keys; a recipe that starts from weights can be run without them, but only when told so."""
+        for part, kind in (("model", self.task), ("data", self.data)):
+            for name, wanted in get_type_hints(kind.__init__).items():
+                if name in self.config[part] and self.config[part][name] is None and not takes_none(wanted):
+                    raise UserError(f"{part}.{name} is null; give it a value, or leave it out for the default")
         for name in ("log_every", "save_every"):
             if (self.config[name] or 0) < 1:
                 raise UserError(f"{name} is {self.config[name]}; it counts steps and must be at least 1")
@@ -172,6 +177,11 @@ class RunCli(LightningCLI):
         """The whole configuration as YAML, for the run folder."""
         text: str = self.parser.dump(self.config, skip_none=False)
         return text
+
+
+def takes_none(kind: Any) -> bool:
+    """Whether a type hint allows None, which the parser itself lets pass for any."""
+    return kind in (Any, NoneType) or NoneType in get_args(kind)
 
 
 def tensorboard(run: Run) -> Any:
