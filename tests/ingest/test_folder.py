@@ -193,6 +193,32 @@ def test_unlabelled_patches_are_from_training_blocks_and_share_no_ground_with_th
     assert (~known).sum() > 100
 
 
+def corners(store: PatchStore) -> np.ndarray:
+    """(N, 2) first row and column of each patch on the grid."""
+    return np.array([(int(name[-12:-7]), int(name[-5:])) for name in store.table["id"]])
+
+
+@pytest.mark.parametrize("block_km", ["none", 1.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_patch_of_a_scene_shares_a_pixel_with_a_test_patch(
+    scenes: Path, tmp_path: Path, seed: int, block_km: float | str
+) -> None:
+    (west,) = scenes.glob("west*")  # 7 patches and a half wide
+    labels = points(tmp_path / "l.geojson", spread(60))
+    store = run(west, labels, tmp_path / "s", seed=seed, block_km=block_km, unlabelled=None)
+    where, test = corners(store), (store.table["split"] == "test").to_numpy()
+    apart = np.abs(where[~test][:, None] - where[test]).max(-1)
+    assert apart.min() >= 64
+    assert (apart == 64).any()  # neighbours that only touch are kept
+
+
+def test_a_scene_of_overlapping_patches_alone_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "small.tif", np.stack([plane((70, 70), 1000)] * 3), names=NAMES)
+    labels = points(tmp_path / "l.geojson", [(2.5, 2.5, "crop"), (68.5, 68.5, "wood")])
+    with pytest.raises(UserError, match="every labelled patch shares pixels with a test patch; take a smaller --size"):
+        run(tmp_path / "small.tif", labels, tmp_path / "s", block_km="none")
+
+
 def test_labels_of_every_patch_leave_none_without(scenes: Path, tmp_path: Path) -> None:
     folder = tmp_path / "l.gdb"  # a folder of files
     halves = [area(0, 0, 320, 240), area(0, 240, 320, 480)]
@@ -249,6 +275,21 @@ def test_a_time_of_the_labels_counts_more(scenes: Path, tmp_path: Path) -> None:
     times = store.table.set_index("place")["time"].dt.strftime("%Y-%m-%d")
     assert {times.get("0", "2020-07-01")} == {"2020-07-01"}
     assert set(times[[name for name in times.index if name in map(str, range(1, 12))]]) == {"2019-03-04"}
+
+
+def test_a_polygon_whose_middle_lies_outside_gives_a_patch_of_its_part_inside(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (west,) = scenes.glob("west*")
+    shapes = [area(100, -900, 140, 100), area(10, 200, 50, 240), area(250, 300, 290, 340), area(0, 480, 40, 600)]
+    frame = gpd.GeoDataFrame({"cover": ["crop", "wood", "crop", "wood"]}, geometry=shapes, crs=UTM32)
+    frame.to_file(tmp_path / "l.gpkg")
+    store = run(
+        west, tmp_path / "l.gpkg", tmp_path / "s", task="patch", size=32, block_km="none", unlabelled=0, max_nodata=1.0
+    )
+    assert set(store.table["place"]) == {"0", "1", "2"}
+    err = capsys.readouterr().err
+    assert "1 labels lie outside every scene: 3" in err  # its edge is the scene's, and no pixel is in it
 
 
 # -- the build ------------------------------------------------------------------------------------

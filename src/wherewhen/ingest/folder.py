@@ -97,7 +97,7 @@ def prepare(
     patch_km = size * metres / 1000
     labelled = own_plan.labelled(scenes, read, task, size, point_pixels)
     overlap = task == "patch" or len(scenes) > 1
-    labelled, split = own_plan.split(labelled, block_km, patch_km, overlap, test_share, seed)
+    labelled, split = own_plan.split(labelled, size, block_km, patch_km, overlap, test_share, seed)
     others = own_plan.unlabelled(scenes, labelled, split, size, unlabelled, seed)
     plan = pd.concat([labelled, others], ignore_index=True)
     plan = plan.sort_values(["source", "top", "left", "id"], kind="stable", ignore_index=True)

@@ -29,15 +29,18 @@ class Touching(NamedTuple):
 
 
 def in_pixels(labels: Labels, grid: Grid) -> Touching:
-    """Labels in the pixels of a grid."""
+    """Labels in the pixels of a grid, cut to it; one that only touches its edge has no pixel there."""
     import shapely
 
     a, _, c, _, e, f = grid.transform
     projected = labels.frame.geometry.to_crs(grid.crs).to_numpy()
     rows = np.flatnonzero(np.isfinite(shapely.bounds(projected)).all(axis=1))
     shapes = shapely.transform(projected[rows], lambda xy: (xy - (c, f)) / (a, e))
-    inside = shapely.intersects(shapes, shapely.box(0, 0, grid.shape[1], grid.shape[0]))
-    return Touching(rows[inside], shapes[inside])
+    height, width = grid.shape
+    pixels = shapely.box(0, 0, np.nextafter(width, 0), np.nextafter(height, 0))  # the last edges are the next scene's
+    cut = shapely.intersection(shapes, pixels)
+    inside = ~shapely.is_empty(cut) & (shapely.get_dimensions(cut) == shapely.get_dimensions(shapes))
+    return Touching(rows[inside], cut[inside])
 
 
 def map_patches(scene: Scene, labels: Labels, touching: Touching, size: int, point_pixels: int) -> pd.DataFrame:
@@ -76,11 +79,9 @@ def label_patches(scene: Scene, labels: Labels, touching: Touching, size: int) -
 
     points = shapely.point_on_surface(touching.shapes)
     height, width = scene.grid.shape
-    inside = (shapely.get_x(points) // width == 0) & (shapely.get_y(points) // height == 0)
-    rows, points = touching.rows[inside], points[inside]
     tops = (np.floor(shapely.get_y(points)) - size // 2).clip(0, height - size).astype(int)
     lefts = (np.floor(shapely.get_x(points)) - size // 2).clip(0, width - size).astype(int)
-    found = labels.frame.iloc[rows]
+    found = labels.frame.iloc[touching.rows]
     patches = _rows(scene, tops, lefts, size, label=found["code"].tolist(), burn="", time=found["time"].tolist())
     names = found["id"].to_numpy()
     return patches.assign(id=[f"{scene.name}-{name}" for name in names], place=names)
@@ -90,6 +91,27 @@ def grid_patches(scene: Scene, size: int) -> pd.DataFrame:
     """All patches on the grid of `map_patches`, without labels."""
     windows = tiles(scene.grid.shape, size, size)
     return _rows(scene, [w.top for w in windows], [w.left for w in windows], size, label=-1, burn="", time=pd.NaT)
+
+
+def overlapping(plan: pd.DataFrame, others: pd.DataFrame, size: int) -> np.ndarray:
+    """Mask (N,) of the patches that share a pixel with one of `others`, as the last of a row or column may."""
+    import shapely
+
+    found = np.zeros(len(plan), bool)
+    for source, there in others.groupby("source"):
+        here = np.flatnonzero(plan["source"] == source)
+        tree, boxes = shapely.STRtree(_inner(there, size)), _inner(plan.iloc[here], size)
+        found[here[np.unique(tree.query(boxes, predicate="intersects")[0])]] = True
+    return found
+
+
+def _inner(plan: pd.DataFrame, size: int) -> np.ndarray:
+    """Outlines from the middle of the first pixel to that of the last: two meet where patches share a pixel."""
+    import shapely
+
+    left, top = plan["left"].to_numpy() + 0.5, plan["top"].to_numpy() + 0.5
+    boxes: np.ndarray = shapely.box(left, top, left + size - 1, top + size - 1)
+    return boxes
 
 
 def _rows(scene: Scene, tops: Any, lefts: Any, size: int, **columns: Any) -> pd.DataFrame:

@@ -65,15 +65,16 @@ def labelled(scenes: Sequence[Scene], read: Labels, task: Task, size: int, point
 
 
 def split(
-    plan: pd.DataFrame, block_km: float | str, patch_km: float, overlap: bool, share: float, seed: int
+    plan: pd.DataFrame, size: int, block_km: float | str, patch_km: float, overlap: bool, share: float, seed: int
 ) -> tuple[pd.DataFrame, Split]:
-    """The plan with a column `split`, without patches that overlap a test patch.
+    """The plan with a column `split`, without patches that share ground with a test patch.
 
     Args:
-        plan: N rows with `lat`, `lon`, `place` and `label`.
+        plan: N rows with `source`, `top`, `left`, `lat`, `lon`, `place` and `label`.
+        size: Pixels of a patch's side.
         block_km: Side of a block, or `auto` or `none`.
         patch_km: Side of a patch.
-        overlap: Whether two patches may show the same ground.
+        overlap: Whether any two patches may show the same ground, and not only the last of a row or column.
         share: Of the patches that go to the test, about.
         seed: Another seed, another split.
     """
@@ -91,6 +92,9 @@ def split(
             else ""
         )
         print(f"split by blocks of {wanted.side:.3g} km ({wanted.why}){smaller}")
+    parts[own_patches.overlapping(plan, plan[parts == "test"], size) & (parts != "test")] = None
+    if not (parts == "train").any():
+        raise UserError(f"every labelled patch shares pixels with a test patch; take a smaller --size than {size}")
     kept = np.array([part is not None for part in parts])
     if not kept.all():
         note(f"{int((~kept).sum())} labelled patches are left out, because they are too near to a test patch")
@@ -138,7 +142,8 @@ def unlabelled(
         taken = {tuple(block) for block in splits.blocks(held[_PLACE].to_numpy(), split.side)}
         own = splits.blocks(free[_PLACE].to_numpy(), split.side)
         free = free[np.array([tuple(block) not in taken for block in own], bool)]
-    test = plan.loc[plan["split"] == "test", _PLACE].to_numpy()
-    free = free[splits.distance_to_nearest(free[_PLACE].to_numpy(), test) > split.gap]
+    test = plan[plan["split"] == "test"]
+    free = free[splits.distance_to_nearest(free[_PLACE].to_numpy(), test[_PLACE].to_numpy()) > split.gap]
+    free = free[~own_patches.overlapping(free, test, size)]
     chosen: pd.DataFrame = free.iloc[splits.shuffled(free["id"].tolist(), seed)[:count]].assign(split="train")
     return chosen
