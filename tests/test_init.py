@@ -23,6 +23,14 @@ def sparse(path: Path) -> PatchStore:
     return masked_store(path, masks=masks)
 
 
+def points(path: Path) -> PatchStore:
+    """Every patch has labels, of one pixel in sixteen."""
+    masks = random_masks(60, 3)
+    masks[:, np.arange(masks.shape[1]) % 4 > 0] = 255
+    masks[:, :, np.arange(masks.shape[2]) % 4 > 0] = 255
+    return masked_store(path, masks=masks)
+
+
 def few(path: Path) -> PatchStore:
     labels = np.arange(60) % 3
     labels[np.arange(60) % 4 > 0] = -1
@@ -35,7 +43,8 @@ def nowhere(path: Path) -> PatchStore:
     return make_store(path, labels=labels, place=None, time=None)
 
 
-STORES: dict[str, Any] = {"few": few, "nowhere": nowhere, "all": make_store, "sparse": sparse, "change": change_store}
+STORES: dict[str, Any] = {"few": few, "nowhere": nowhere, "all": make_store, "sparse": sparse, "points": points}
+STORES["change"] = change_store
 
 
 @pytest.mark.parametrize("name", STORES)
@@ -47,12 +56,20 @@ def test_it_trains_as_it_stands(name: str, machine: str, tmp_path: Path, capsys:
     told = capsys.readouterr().out
     assert f"wherewhen fit --config {out}" in told
     config = yaml.safe_load(out.read_text(encoding="utf-8"))
-    expected = {"few": "patch", "nowhere": "patch", "all": "patch", "sparse": "mask", "change": "change"}
+    expected = {
+        "few": "patch",
+        "nowhere": "patch",
+        "all": "patch",
+        "sparse": "mask",
+        "points": "mask",
+        "change": "change",
+    }
     assert config["data"]["target"] == expected[name]
-    assert ("algorithm" in config["model"]) == (name in ("few", "nowhere", "sparse"))
-    assert ("teacher" in config["model"]) == (name in ("few", "sparse"))
-    assert ("a teacher that knows place and time" in told) == (name in ("few", "sparse"))
+    assert ("algorithm" in config["model"]) == (name in ("few", "nowhere", "sparse", "points"))
+    assert ("teacher" in config["model"]) == (name in ("few", "sparse", "points"))
+    assert ("a teacher that knows place and time" in told) == (name in ("few", "sparse", "points"))
     assert ("no teacher: no labels to guess" in told) == (name in ("all", "change"))
+    assert ("(6.25% of all pixels)" in told) == (name == "points")
     words = ["--config", str(out), "--run", str(tmp_path / "run"), *QUICK]
     assert main(["fit", *words]) == 0
     assert main(["test", *words]) == 0

@@ -90,6 +90,8 @@ def test_suggestions_for_a_run(target: str, tmp_path: Path, capsys: pytest.Captu
     before = out.read_bytes()
     assert main(call) == 0
     assert out.read_bytes() == before
+    assert main([*call, "--n", "3"]) == 0
+    assert len(list((tmp_path / "next_pictures").iterdir())) == 3  # none of the longer list before
     full = (make_store if target == "patch" else masked_store)(tmp_path / "full").path
     assert main(["suggest", str(full), "--run", str(tmp_path / "run"), "--out", str(out)]) == 2
     assert "there is nothing to suggest" in capsys.readouterr().err

@@ -26,6 +26,7 @@ class Found(NamedTuple):
         many: Whether a patch has many labels.
         labelled: Training patches, or pairs, with labels.
         samples: All training patches or pairs.
+        share: Of the training patches with a label; of the pixels, where these are labelled.
         known: Place and time, where most training patches have it.
         everywhere: Whether all have.
         side: Of the images in pixels.
@@ -35,14 +36,15 @@ class Found(NamedTuple):
     many: bool
     labelled: int
     samples: int
+    share: float
     known: list[str]
     everywhere: bool
     side: int
 
     @property
     def semi(self) -> bool:
-        """Whether most have no label, so that an algorithm has something to guess."""
-        return self.target != "change" and self.labelled < self.samples / 2
+        """Whether most patches, or pixels, have no label, so that an algorithm has something to guess."""
+        return self.target != "change" and self.share < 0.5
 
 
 def main(argv: Sequence[str]) -> int:
@@ -79,7 +81,7 @@ def look(store: PatchStore, target: str | None) -> Found:
     Raises:
         UserError: Nothing, or not what is wanted.
     """
-    from wherewhen.tasks.samples import has_label, samples_of
+    from wherewhen.tasks.samples import Masked, has_label, samples_of
 
     there = [kind for kind in reversed(TARGETS) if has(store, kind)]
     if not there:
@@ -91,14 +93,17 @@ def look(store: PatchStore, target: str | None) -> Found:
     rows = np.flatnonzero(samples.split == "train")
     if not len(rows):
         raise UserError(f"{store.path} has no training patches; prepare it with a split")
-    labelled = int(has_label(samples.strata(rows)).sum())
+    with_label = has_label(samples.strata(rows))
+    labelled, share = int(with_label.sum()), float(with_label.mean())
+    if isinstance(samples, Masked):
+        share = float(samples.counts(rows[with_label]).sum() / (len(rows) * math.prod(store.shape[-2:])))
     if not labelled:
         raise UserError(f"{store.path} has no label in its training part; prepare it with another split")
     shares = {"place": ~np.isnan(samples.place()[rows]).any(1), "time": ~np.isnan(samples.day()[rows])}
     known = [part for part, there in shares.items() if there.mean() >= 0.5]
     everywhere = all(shares[part].all() for part in known)
     many = chosen == "patch" and store.label_kind == "many"
-    return Found(chosen, many, labelled, len(rows), known, everywhere, min(store.shape[-2:]))
+    return Found(chosen, many, labelled, len(rows), share, known, everywhere, min(store.shape[-2:]))
 
 
 def has(store: PatchStore, target: str) -> bool:
@@ -115,7 +120,8 @@ def described(found: Found) -> str:
     what = {"patch": "labels of patches", "mask": "classes of pixels", "change": "change"}[found.target]
     with_whom = f"a teacher that knows {' and '.join(found.known)}" if found.known else "no teacher: no place, no time"
     with_whom = with_whom if found.semi else "no teacher: no labels to guess"
-    return f"{what}, {found.labelled} of {found.samples} training samples labelled, {with_whom}"
+    pixels = f" ({found.share:.2%} of all pixels)" if found.target != "patch" else ""
+    return f"{what}, {found.labelled} of {found.samples} training samples labelled{pixels}, {with_whom}"
 
 
 def configuration(store: PatchStore, found: Found, machine: str) -> str:

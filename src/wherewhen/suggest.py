@@ -173,6 +173,8 @@ def write(store: PatchStore, student: Student, rows: np.ndarray, unsure: np.ndar
     from wherewhen.plots import true_colour
 
     pictures = make_folder(out.with_name(f"{out.stem}_pictures"))
+    for old in pictures.glob("[0-9]" * 4 + ".png"):  # of a longer list before
+        old.unlink()
     said = student.predict_proba(store.pixels(rows))
     features: list[dict[str, Any]] = []
     for number, (row, image) in enumerate(zip(rows, true_colour(store, rows), strict=True)):
