@@ -29,6 +29,7 @@ for message in (
     "does not have many workers",  # plain iterables over a cache: there is nothing to wait for
     "args parameter is intended to run from within Python",  # and so it is used
     "in eval mode at the start of training",  # the averaged networks are, always
+    "sync_dist=True",  # every process validates on all patches
     "isinstance\\(treespec, LeafSpec\\)",  # Lightning's own affair, like the next
     "JSONARGPARSE_DEPRECATION_WARNINGS",
     "was deprecated in v4.49.0",

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from wherewhen.errors import UserError
 from wherewhen.files import atomic_path, cannot_write, read_json, remove_leftovers, write_json, write_text
+from wherewhen.semi.state import mean_over_processes
 from wherewhen.tasks.checkpoint import read_checkpoint
 from wherewhen.tasks.evaluation import HEADLINE
 
@@ -217,7 +218,7 @@ class Journal(pl.Callback):
 
     Args:
         run: Where to.
-        every: Steps a row; losses are the mean over them.
+        every: Steps a row; losses are the mean over them, and over processes.
     """
 
     def __init__(self, run: Run, every: int) -> None:
@@ -251,6 +252,7 @@ class Journal(pl.Callback):
         self._flush(trainer)
 
     def _flush(self, trainer: pl.Trainer) -> None:
+        self._share()
         count = trainer.global_step % self.every or self.every
         self.write(trainer, {f"train/{name}": total.item() / count for name, total in self.sums.items()})
         self.sums = {}
@@ -273,8 +275,15 @@ class Journal(pl.Callback):
         for logger in trainer.loggers:
             logger.log_metrics(dict(figures), step=trainer.global_step)
 
+    def _share(self) -> None:
+        """Make the sums of each process the mean over all; what each adds later keeps it so."""
+        if self.sums:
+            means = mean_over_processes(torch.stack([*self.sums.values()]))
+            self.sums = dict(zip(self.sums, means.unbind(), strict=True))
+
     def state_dict(self) -> dict[str, Any]:
-        """Sums since the last row."""
+        """Sums since the last row; they are the same on every process, which one checkpoint is for."""
+        self._share()
         return {"sums": self.sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
