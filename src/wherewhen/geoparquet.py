@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wherewhen.errors import UserError
@@ -96,8 +97,11 @@ def points_to_wkb(place: np.ndarray) -> pa.Array:
     points = np.zeros(len(place), _POINT)
     points["order"], points["type"] = 1, 1
     points["lat"], points["lon"] = place[:, 0], place[:, 1]
-    unknown = np.isnan(place).all(axis=1)
-    return pa.array([None if u else p.tobytes() for u, p in zip(unknown, points, strict=True)], pa.binary())
+    known = ~np.isnan(place).all(axis=1)
+    ends = np.concatenate(([0], known.cumsum(dtype=np.int32) * np.int32(_POINT.itemsize)), dtype=np.int32)
+    valid = pa.py_buffer(np.packbits(known, bitorder="little"))
+    buffers = [valid, pa.py_buffer(ends), pa.py_buffer(points[known])]
+    return pa.Array.from_buffers(pa.binary(), len(place), buffers)
 
 
 def wkb_to_points(geometry: pa.ChunkedArray, where: str) -> np.ndarray:
@@ -106,14 +110,14 @@ def wkb_to_points(geometry: pa.ChunkedArray, where: str) -> np.ndarray:
     Raises:
         UserError: A geometry is not a little-endian two-dimensional point.
     """
-    values = geometry.to_pylist()
-    known = np.array([value is not None for value in values], dtype=bool)
-    raw = [value for value in values if value is not None]
-    place = np.full((len(values), 2), np.nan)
+    place = np.full((len(geometry), 2), np.nan)
+    known = geometry.is_valid().to_numpy()
+    values = geometry.drop_null().combine_chunks()
     points = np.zeros(0, _POINT)
-    if all(len(value) == _POINT.itemsize for value in raw):
-        points = np.frombuffer(b"".join(raw), _POINT)
-    if len(points) != len(raw) or (points["order"] != 1).any() or (points["type"] != 1).any():
+    if len(values) and (pc.binary_length(values).to_numpy() == _POINT.itemsize).all():
+        *_, ends, data = values.buffers()
+        points = np.frombuffer(data, _POINT, len(values), offset=np.frombuffer(ends, np.int32)[values.offset])
+    if len(points) != len(values) or (points["order"] != 1).any() or (points["type"] != 1).any():
         raise UserError(f"{where}: geometry must hold WKB points (little endian, x and y); prepare the store anew")
     place[known, 0], place[known, 1] = points["lat"], points["lon"]
     return place

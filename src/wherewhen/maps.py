@@ -75,16 +75,20 @@ class Maps:
 
     def check_index(self, kind: Kind, index: np.ndarray, table: Path) -> None:
         """Raise UserError when `index` points outside a file or twice to one row; `table` is to blame."""
-        for number in np.unique(index[:, 0]):
-            if number < 0 and kind != "pixels":
-                continue  # no mask
-            rows = index[index[:, 0] == number, 1]
-            size = len(self._arrays.get(file_name(kind, number), ()))
-            if rows.min() < 0 or rows.max() >= size or len(np.unique(rows)) != len(rows):
-                raise UserError(
-                    f"{table} points to rows {rows.min()} to {rows.max()} of {file_name(kind, number)}, "
-                    f"which has {size}, and each may be used once; {ANEW}"
-                )
+        number, row = index.T if kind == "pixels" else index[index[:, 0] >= 0].T  # -1: no mask
+        numbers, which = np.unique(number, return_inverse=True)
+        sizes = np.array([len(self._arrays.get(file_name(kind, n), ())) for n in numbers], np.int64)
+        wrong = (row < 0) | (row >= sizes[which])
+        if not wrong.any():
+            place = (sizes.cumsum() - sizes)[which] + row  # in all files, one after the other
+            wrong = np.bincount(place)[place] > 1
+        if wrong.any():
+            bad = which[wrong.argmax()]
+            rows = row[which == bad]
+            raise UserError(
+                f"{table} points to rows {rows.min()} to {rows.max()} of {file_name(kind, numbers[bad])}, "
+                f"which has {sizes[bad]}, and each may be used once; {ANEW}"
+            )
 
 
 def _open(folder: Path, name: str, size: int) -> np.ndarray:

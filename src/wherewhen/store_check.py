@@ -1,7 +1,5 @@
 """Rules that every table of patches keeps, checked when shards are written and when a store is opened."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,7 +25,7 @@ def check_patches(table: pa.Table, header: StoreHeader, where: str) -> None:
         _refuse(wrong, ids, where, f"{name} {{}} is outside [-{limit}, {limit}] degrees", degrees)
     splits = table["split"]
     wrong = pc.invert(pc.is_in(splits, pa.array([*SPLITS, None]))).to_numpy()
-    _refuse(wrong, ids, where, f"split {{!r}} is none of {', '.join(SPLITS)}", splits.to_pylist())
+    _refuse(wrong, ids, where, f"split {{!r}} is none of {', '.join(SPLITS)}", splits)
     for name in ("label", "unknown"):
         _check_classes(table, name, header, where)
 
@@ -62,15 +60,21 @@ def _check_classes(table: pa.Table, name: str, header: StoreHeader, where: str) 
     if header.label_kind == "none":
         raise UserError(f"{where}: column {name!r} holds classes, but label_kind is none; state one or many")
     wrong = ~((classes >= 0) & (classes < len(header.classes)))
-    owners = table["id"].take(pa.array(rows))
-    _refuse(wrong, owners, where, f"{name} {{}} is no index into the {len(header.classes)} classes", classes)
+    rule = f"{name} {{}} is no index into the {len(header.classes)} classes"
+    _refuse(wrong, table["id"], where, rule, classes, rows)
 
 
 def _refuse(
-    wrong: np.ndarray, ids: pa.ChunkedArray, where: str, rule: str, values: Sequence[object] | np.ndarray
+    wrong: np.ndarray,
+    ids: pa.ChunkedArray,
+    where: str,
+    rule: str,
+    values: np.ndarray | pa.ChunkedArray,
+    rows: np.ndarray | None = None,
 ) -> None:
-    """Raise UserError for the first patch that is `wrong`; `rule` has a gap for its value."""
+    """Raise UserError for the first value that is `wrong`; `rule` has a gap for it, `rows` says whose each is."""
     if wrong.any():
         i = int(np.argmax(wrong))
-        what = f"patch {ids[i].as_py()!r}: {rule.format(values[i])}"
+        value = values[i].as_py() if isinstance(values, pa.ChunkedArray) else values[i]
+        what = f"patch {ids[i if rows is None else int(rows[i])].as_py()!r}: {rule.format(value)}"
         raise UserError(f"{where}: {what}; correct the source or leave it out")
