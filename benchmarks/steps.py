@@ -124,6 +124,7 @@ class Ours:
         loss = self.task.training_step(self.moved(next(self.batches)), 0)["loss"]
         self.optimizer.zero_grad()
         loss.backward()
+        self.task.on_before_optimizer_step(self.optimizer)
         return loss
 
 
@@ -318,8 +319,8 @@ def make_store(folder: Path, size: int) -> Path:
     return folder / "store"
 
 
-def build(config: str, case: Case, store: Path, device: torch.device) -> Ours:
-    """The task of a configuration in configs/eurosat/cpu, at the size of the case."""
+def parts(config: str, case: Case, store: Path) -> tuple[LabelEfficient, StoreData]:
+    """The task of a configuration in configs/eurosat/cpu, at the size of the case, and its data."""
     model = yaml.safe_load((CONFIGS / config).read_text(encoding="utf-8"))["model"]
     model["encoder"] = {"name": "ViT"} | case.encoder
     if "teacher" in model:
@@ -332,7 +333,12 @@ def build(config: str, case: Case, store: Path, device: torch.device) -> Ours:
         unlabelled_batch=case.unlabelled,
         validation=0.0,
     )
-    return Ours(LabelEfficient(**model), data, device)
+    return LabelEfficient(**model), data
+
+
+def build(config: str, case: Case, store: Path, device: torch.device) -> Ours:
+    """The step of these."""
+    return Ours(*parts(config, case, store), device)
 
 
 def measure(config: str, case: Case, store: Path, arguments: argparse.Namespace) -> dict[str, float]:
