@@ -13,7 +13,7 @@ baseline's images lie in memory at the training size, and the draws of a batch a
 is quicker than drawing image by image. On a GPU, give the baseline worker processes, as people do (--workers);
 they make its views while it trains, so its parts then add up to more than the whole. Run:
 
-    python benchmarks/steps.py [--case small|vit-s] [--threads 1] [--device cpu] [--workers 0] [--repeats 7]
+    python benchmarks/steps.py [--case small|vit-s] [--threads 1] [--device cpu] [--workers 0] [--compile] [--repeats 7]
 
 On a CPU, a step of vit-s takes many seconds: give it --steps 1 --repeats 3.
 """
@@ -319,7 +319,7 @@ def make_store(folder: Path, size: int) -> Path:
     return folder / "store"
 
 
-def parts(config: str, case: Case, store: Path) -> tuple[LabelEfficient, StoreData]:
+def parts(config: str, case: Case, store: Path, **other: Any) -> tuple[LabelEfficient, StoreData]:
     """The task of a configuration in configs/eurosat/cpu, at the size of the case, and its data."""
     model = yaml.safe_load((CONFIGS / config).read_text(encoding="utf-8"))["model"]
     model["encoder"] = {"name": "ViT"} | case.encoder
@@ -333,18 +333,19 @@ def parts(config: str, case: Case, store: Path) -> tuple[LabelEfficient, StoreDa
         unlabelled_batch=case.unlabelled,
         validation=0.0,
     )
-    return LabelEfficient(**model), data
+    return LabelEfficient(**model, **other), data
 
 
-def build(config: str, case: Case, store: Path, device: torch.device) -> Ours:
+def build(config: str, case: Case, store: Path, device: torch.device, **other: Any) -> Ours:
     """The step of these."""
-    return Ours(*parts(config, case, store), device)
+    return Ours(*parts(config, case, store, **other), device)
 
 
 def measure(config: str, case: Case, store: Path, arguments: argparse.Namespace) -> dict[str, float]:
     """Seconds by name."""
     device = arguments.device
-    ours, through = build(config, case, store, device), through_weak(build(config, case, store, device))
+    ours = build(config, case, store, device, compile=arguments.compile)
+    through = through_weak(build(config, case, store, device))
     baseline = Baseline(ours, TorchvisionBatches(ours, case, arguments.pictures), arguments.workers)
     return in_turn(clocks_of(ours, through, baseline, arguments.steps, device), arguments.repeats)
 
@@ -385,6 +386,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, help="8-bit RGB with labels and places; noise when not given")
     parser.add_argument("--pictures", choices=("uint8", "PIL"), default="uint8", help="what torchvision works on")
     parser.add_argument("--workers", type=int, default=0, help="of the baseline's data path")
+    parser.add_argument("--compile", action="store_true", help="ours; the first round waits for it")
     parser.add_argument("--steps", type=int, default=10, help="in a row")
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
@@ -395,6 +397,7 @@ def main() -> None:
         store = arguments.store or make_store(Path(folder), case.size)
         times = {m: measure(METHODS[m], case, store, arguments) for m in arguments.method or METHODS}
     print(f"{case.title}, {case.size} px, batch {case.labelled} + {case.unlabelled}; {machine(arguments.device)};")
+    print("ours compiled; " if arguments.compile else "", end="")
     print(f"baseline on {arguments.pictures} with {arguments.workers} worker(s); ", end="")
     print(f"median of {arguments.repeats} × {arguments.steps} steps, in turn\n")
     print(report(times, case.labelled + case.unlabelled))
