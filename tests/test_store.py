@@ -348,7 +348,7 @@ DAMAGE: list[tuple[Callable[[Path], None], str]] = [
     (header_change(label_kind="some"), r"'some' is unknown"),
     (header_change(patches=11), r"has 10 rows, store\.json says 11"),
     (header_change(classes=["only"]), r"label \d is no index into the 1 classes"),
-    (header_change(files=ESCAPE), r"outside the store"),
+    (header_change(files=ESCAPE), r"is no file of a store"),
     (breaking("patches.parquet", None), r"patches\.parquet does not exist"),
     (breaking("patches.parquet", b"PAR1 no more"), r"cannot read .*patches\.parquet as Parquet"),
     (drop_column, r"patches\.parquet: column 'split' is missing"),

@@ -111,7 +111,7 @@ def test_a_store_reads_its_own_files_only(name: str, tmp_path: Path) -> None:
     np.save(tmp_path / "outside.npy", np.zeros((12, 3, 16, 16), np.uint8))
     text = (store / "store.json").read_text(encoding="utf-8")
     (store / "store.json").write_text(text.replace("pixels-00000.npy", name), encoding="utf-8")
-    with pytest.raises(UserError, match="names a file outside the store"):
+    with pytest.raises(UserError, match="is no file of a store"):
         PatchStore.open(store)
 
 
