@@ -1,0 +1,231 @@
+"""Images a second of MoCo v2: our step beside torchgeo's task and lightly's example; and what SACo's groups cost.
+
+MoCo v2, ResNet-18 with the published stem, 64 px, batch 256, 4,096 keys, SGD, float32; steps in turn in one process:
+
+- ours: the task as a Trainer drives it (its batches, views, both networks, optimiser, key network, queue), without
+  the Trainer;
+- torchgeo: its `MoCoTask`, version 2, whose kornia views are made of batches; a DataLoader of float tensors;
+- lightly: the step of its MoCo example over torchvision's network, with its `MoCoV2Transform`; a DataLoader of PIL
+  images.
+
+Loaders work between the steps, or in as many processes as asked for. Each side has its own augmentations: crops,
+flips, brightness, contrast, grey and blur in all, hue and saturation in lightly's and ours.
+
+SACo's cost: seven semantic groups and four of texture, seen as one batch by the encoder, beside eleven plain images of
+three bands, batch 32, 64 px: forward and backward of the encoder, the groups' texture counted. Install the rivals
+alone, then run:
+
+    uv pip install --no-deps torchgeo==0.8.1 lightly==1.6.0 lightly_utils kornia kornia_rs einops
+    python benchmarks/contrastive.py [--threads 2] [--workers 0] [--batch 256] [--repeats 5]
+"""
+
+import argparse
+import copy
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+import torchvision
+from steps import STEPS, in_turn, machine, make_store, seconds, table
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+from wherewhen.bands import load_sensor
+from wherewhen.build import build
+from wherewhen.contrast.methods import METHODS
+from wherewhen.encoders import Grouped, encode
+from wherewhen.seasons import DatesBatch
+from wherewhen.store import PatchStore
+from wherewhen.tasks.pretrain import Pretraining, shown_groups
+from wherewhen.tasks.pretrain_data import PlacesData
+
+SIZE, QUEUE, MOMENTUM, TEMPERATURE, RATE = 64, 4096, 0.999, 0.2, 0.03
+CPU = torch.device("cpu")
+OURS = "ours"
+
+
+class Ours:
+    """The pre-training's own step, in the order in which Lightning makes it."""
+
+    def __init__(self, store: Path, batch: int) -> None:
+        encoder = {"name": "Timm", "model": "resnet18"}
+        self.task = Pretraining(encoder, "moco_v2", queue=QUEUE, temperature=TEMPERATURE, learning_rate=RATE)
+        self.data = PlacesData(str(store), batch, SIZE)
+        self.trainer = SimpleNamespace(
+            datamodule=self.data,
+            strategy=SimpleNamespace(root_device=CPU),
+            estimated_stepping_batches=STEPS,
+            global_step=0,
+            global_rank=0,
+            world_size=1,
+            lightning_module=self.task,
+        )
+        self.task.trainer = self.data.trainer = cast(pl.Trainer, self.trainer)
+        self.data.choose(1, 1)
+        self.task.configure_model()
+        self.task.train()
+        self.optimizer = self.task.configure_optimizers()["optimizer"]
+        self.batches = iter(self.data.train_dataloader())
+
+    def step(self) -> None:
+        """One training step."""
+        self.task.optimizer_step(0, self.trainer.global_step, self.optimizer, self._closure)
+        self.trainer.global_step += 1
+
+    def _closure(self) -> Tensor:
+        loss = self.task.training_step(cast(DatesBatch, next(self.batches)), 0)["loss"]
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.task.on_before_optimizer_step(self.optimizer)
+        return loss
+
+
+class Images(Dataset[Any]):
+    """The store's images, made by `make` one by one."""
+
+    def __init__(self, store: PatchStore, make: Callable[[Tensor], Any]) -> None:
+        self.images, self.make = torch.from_numpy(store.pixels(np.arange(len(store)))), make
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.make(self.images[index])
+
+
+def endless(images: Images, batch: int, workers: int) -> Any:
+    """Batches at random, with replacement."""
+    sampler = RandomSampler(images, replacement=True, num_samples=batch * STEPS)
+    return iter(DataLoader(images, batch, sampler=sampler, num_workers=workers, drop_last=True))
+
+
+def torchgeo_step(store: PatchStore, batch: int, workers: int) -> Callable[[], None]:
+    """A step of torchgeo's task."""
+    from torchgeo.trainers import MoCoTask  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    task = MoCoTask(
+        "resnet18",
+        in_channels=3,
+        version=2,
+        layers=2,
+        hidden_dim=512,
+        output_dim=128,
+        lr=RATE,
+        weight_decay=1e-4,
+        temperature=TEMPERATURE,
+        memory_bank_size=QUEUE,
+        moco_momentum=MOMENTUM,
+        size=SIZE,
+    )
+    task.log = lambda *_, **__: None
+    task.train()
+    optimizer = task.configure_optimizers()["optimizer"]
+    batches = endless(Images(store, lambda x: {"image": x.float() / 255}), batch, workers)
+
+    def step() -> None:
+        loss = task.training_step(next(batches), 0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def lightly_step(store: PatchStore, batch: int, workers: int) -> Callable[[], None]:
+    """A step of lightly's MoCo example."""
+    from lightly.loss import NTXentLoss  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    from lightly.models.modules import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        MoCoProjectionHead,
+    )
+    from lightly.models.utils import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        deactivate_requires_grad,
+        update_momentum,
+    )
+    from lightly.transforms import MoCoV2Transform  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    backbone = nn.Sequential(*list(torchvision.models.resnet18().children())[:-1], nn.Flatten())
+    head = MoCoProjectionHead(512, 512, 128)
+    key_backbone, key_head = copy.deepcopy(backbone), copy.deepcopy(head)
+    deactivate_requires_grad(key_backbone)
+    deactivate_requires_grad(key_head)
+    criterion = NTXentLoss(TEMPERATURE, memory_bank_size=(QUEUE, 128))
+    learned = [*backbone.parameters(), *head.parameters()]
+    optimizer = torch.optim.SGD(learned, RATE, momentum=0.9, weight_decay=1e-4)
+    views = MoCoV2Transform(input_size=SIZE, gaussian_blur=0.5)
+    batches = endless(Images(store, lambda x: views(torchvision.transforms.functional.to_pil_image(x))), batch, workers)
+
+    def step() -> None:
+        update_momentum(backbone, key_backbone, MOMENTUM)
+        update_momentum(head, key_head, MOMENTUM)
+        query, key = next(batches)
+        with torch.no_grad():
+            keys = key_head(key_backbone(key)).detach()
+        loss = criterion(head(backbone(query)), keys)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def groups(batch: int = 32) -> dict[str, Callable[[], None]]:
+    """An encoder of SACo's groups, and the same encoder on as many plain images."""
+    bands = load_sensor("sentinel2_l2a").bands
+    spec = shown_groups({"name": "Timm", "model": "resnet18"}, METHODS["saco"])
+    about = {"channels": len(bands), "image_size": SIZE, "bands": tuple(band.name for band in bands)}
+    grouped = build(spec, Grouped, "wherewhen.encoders", **about, spread=0.5)
+    plain = build({"name": "Timm", "model": "resnet18"}, nn.Module, "wherewhen.encoders", channels=3, image_size=SIZE)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(batch, len(bands), SIZE, SIZE, generator=generator)
+    shown = len(grouped.groups) + len(grouped.patterns)
+    images = torch.randn(shown * batch, 3, SIZE, SIZE, generator=generator)
+
+    def work(encoder: nn.Module, x: Tensor) -> Callable[[], None]:
+        return lambda: cast(None, encode(encoder, x).pooled.sum().backward())
+
+    return {f"SACo's {shown} groups": work(grouped, image), f"{shown} plain images": work(plain, images)}
+
+
+def main() -> None:
+    """Print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--workers", type=int, default=0, help="of torchgeo's and lightly's loaders")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=1, help="in a row")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_store(Path(folder), SIZE)
+        store = PatchStore.open(path)
+        contestants = {OURS: Ours(path, arguments.batch).step}
+        rivals = {"torchgeo": torchgeo_step, "lightly": lightly_step}
+        for name, make in rivals.items():
+            if find_spec(name):
+                contestants[name] = make(store, arguments.batch, arguments.workers)
+        whole = in_turn(clocks(contestants, arguments.steps), arguments.repeats)
+    print(f"ResNet-18, {SIZE} px, batch {arguments.batch}, {QUEUE:,} keys; {machine(CPU)}; ", end="")
+    print(f"{arguments.workers} worker(s); median of {arguments.repeats} × {arguments.steps} steps, in turn\n")
+    rows = [["MoCo v2", "images/s", "ours is faster by"]]
+    rows += [[name, f"{arguments.batch / t:.1f}", f"{t / whole[OURS]:.2f}"] for name, t in whole.items()]
+    print(table(rows), end="\n\n")
+    parts = in_turn(clocks(groups(), arguments.steps), arguments.repeats)
+    plain = parts[next(name for name in parts if "plain" in name)]
+    cost = [["forward and backward, batch 32", "ms", "× plain"]]
+    print(table(cost + [[name, f"{1e3 * t:.0f}", f"{t / plain:.2f}"] for name, t in parts.items()]))
+
+
+def clocks(contestants: dict[str, Callable[[], None]], steps: int) -> dict[str, Callable[[], float]]:
+    """Seconds a call, by name."""
+    return {name: (lambda work=work: seconds(work, steps, CPU)) for name, work in contestants.items()}  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    main()
