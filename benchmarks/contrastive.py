@@ -40,7 +40,6 @@ from wherewhen.bands import load_sensor
 from wherewhen.build import build
 from wherewhen.contrast.methods import METHODS
 from wherewhen.encoders import Grouped, encode
-from wherewhen.seasons import DatesBatch
 from wherewhen.store import PatchStore
 from wherewhen.tasks.pretrain import Pretraining, shown_groups
 from wherewhen.tasks.pretrain_data import PlacesData
@@ -79,7 +78,7 @@ class Ours:
         self.trainer.global_step += 1
 
     def _closure(self) -> Tensor:
-        loss = self.task.training_step(cast(DatesBatch, next(self.batches)), 0)["loss"]
+        loss = self.task.training_step(next(self.batches), 0)["loss"]
         self.optimizer.zero_grad()
         loss.backward()
         self.task.on_before_optimizer_step(self.optimizer)
