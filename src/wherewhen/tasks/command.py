@@ -36,6 +36,8 @@ for message in (
 ):
     warnings.filterwarnings("ignore", message=f"[\\s\\S]*{message}")
 
+SHARDED = ("fsdp", "deepspeed", "modelparallel")  # strategies
+
 
 class RunCli(LightningCLI):
     """The parser: `--config FILE`, `--run FOLDER`, `--seed N`, `--model.x`, `--data.y`, `--trainer.z`.
@@ -108,6 +110,13 @@ class RunCli(LightningCLI):
             raise UserError("trainer.max_steps is not set; a training is counted in steps: set it to 1 or more")
         if self.config.trainer.accumulate_grad_batches != 1:
             raise UserError("trainer.accumulate_grad_batches must be 1; make the batches of data as large as they fit")
+        strategy = self.config.trainer.strategy
+        name = strategy if isinstance(strategy, str) else getattr(strategy, "class_path", "")
+        if any(word in name.lower().replace("_", "") for word in SHARDED):
+            raise UserError(
+                f"trainer.strategy {name} gives each process a part of the networks, but their averages and the check "
+                "of every step need them whole; use ddp"
+            )
         if self.config.from_scratch:
             self.config.model.encoder.pop("weights", None)
 
