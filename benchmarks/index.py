@@ -40,15 +40,13 @@ print(json.dumps({"seconds": seconds, "peak": memory("VmHWM") - before, "stays":
 """
 
 
-class Make:
-    """Rows with 1 × 1 pixels, and labels as BigEarthNet has them."""
-
-    def __call__(self, plan: pd.DataFrame) -> Shard:
-        return Shard(plan, np.zeros((len(plan), 1, 1, 1), np.uint8))
+def one_pixel_each(plan: pd.DataFrame) -> Shard:
+    """Rows with 1 × 1 pixels."""
+    return Shard(plan, np.zeros((len(plan), 1, 1, 1), np.uint8))
 
 
 def make_store(path: Path, count: int) -> None:
-    """A store of many patches without pixels worth speaking of."""
+    """A store of many patches without pixels worth speaking of, with labels as BigEarthNet has them."""
     rng = np.random.default_rng(0)
     names = [f"S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_{n // 1000}_{n % 1000}" for n in range(count)]
     frame = pd.DataFrame(
@@ -63,7 +61,7 @@ def make_store(path: Path, count: int) -> None:
         }
     )
     header = StoreHeader(load_sensor("rgb8").bands[:1], CLASSES, "many", 10.0, "made for a benchmark", "")
-    build(path, frame, Make(), header, shard_size=1024, workers=1, title="benchmark")
+    build(path, frame, one_pixel_each, header, shard_size=1024, workers=1, title="benchmark")
 
 
 def measured(path: Path, who: str) -> dict[str, float]:

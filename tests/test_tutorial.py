@@ -19,6 +19,7 @@ COVERS = {"field": (600, 900, 800, 3200), "forest": (200, 400, 250, 2400), "wate
 SIDE, CELL = 256, 16  # pixels of a scene, and of a piece of land
 POINTS = 60  # of a scene
 FAST = " --trainer.max_steps 30 --trainer.val_check_interval 15 --model.lr_warmup_steps 2"
+SURE = FAST.replace("30", "60") + " --model.learning_rate 3e-3"  # of seeds 0 to 2, the worst map is 91 % right
 
 
 def write_scene(path: Path, crs: str, seed: int) -> tuple[np.ndarray, list[dict[str, object]]]:
@@ -38,7 +39,7 @@ def write_scene(path: Path, crs: str, seed: int) -> tuple[np.ndarray, list[dict[
     return cover, features
 
 
-@pytest.mark.parametrize("more", [FAST, pytest.param("", marks=pytest.mark.slow)], ids=["fast", "as written"])
+@pytest.mark.parametrize("more", [SURE, pytest.param("", marks=pytest.mark.slow)], ids=["fast", "as written"])
 def test_every_command_of_the_tutorial(more: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     covers, features = {}, []
@@ -56,7 +57,7 @@ def test_every_command_of_the_tutorial(more: str, tmp_path: Path, monkeypatch: p
         with rasterio.open(f"maps/{name}_classes.tif") as told, rasterio.open(f"imagery/{name}.tif") as source:
             assert (told.crs, told.transform, told.shape) == (source.crs, source.transform, source.shape)
             right = (told.read(1) == cover).mean()
-        assert right > (0.5 if more else 0.85), name  # a third by chance; 120 single pixels are all it was told
+        assert right > (0.7 if more else 0.85), name  # a third by chance; 120 single pixels are all it was told
 
 
 @pytest.mark.parametrize("more", [FAST, pytest.param("", marks=pytest.mark.slow)], ids=["fast", "as written"])

@@ -93,10 +93,14 @@ def look(store: PatchStore, target: str | None) -> Found:
     rows = np.flatnonzero(samples.split == "train")
     if not len(rows):
         raise UserError(f"{store.path} has no training patches; prepare it with a split")
-    with_label = has_label(samples.strata(rows))
-    labelled, share = int(with_label.sum()), float(with_label.mean())
     if isinstance(samples, Masked):
-        share = float(samples.counts(rows[with_label]).sum() / (len(rows) * math.prod(store.shape[-2:])))
+        counts = samples.counts(rows)
+        with_label = counts.any(1)
+        share = float(counts.sum() / (len(rows) * math.prod(store.shape[-2:])))
+    else:
+        with_label = has_label(samples.strata(rows))
+        share = float(with_label.mean())
+    labelled = int(with_label.sum())
     if not labelled:
         raise UserError(f"{store.path} has no label in its training part; prepare it with another split")
     shares = {"place": ~np.isnan(samples.place()[rows]).any(1), "time": ~np.isnan(samples.day()[rows])}

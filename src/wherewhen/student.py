@@ -172,6 +172,11 @@ class Student:
         return stored[..., rows[:, None], columns]
 
 
+def file_of(path: Path) -> Path:
+    """The file of a student: of a run's folder its last checkpoint, else the path itself."""
+    return path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+
+
 def load(path: str | Path, device: str | torch.device | None = None) -> Student:
     """A student to use, from what training or export left behind.
 
@@ -189,7 +194,7 @@ def load(path: str | Path, device: str | torch.device | None = None) -> Student:
             f"{path} is a torch-export file, which may hold code that runs when it is read; if you trust it, read it "
             "with torch.export.load. wherewhen.load takes a run's folder, .safetensors or .onnx"
         )
-    file = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+    file = file_of(path)
     if not file.is_file():
         raise UserError(f"there is no {file}; give a run's folder, or a file of `wherewhen export`")
     if file.suffix not in READERS:

@@ -54,8 +54,8 @@ def sums(rank: int | None) -> dict[str, torch.Tensor]:
     journal = Journal(Run("unused"), every=3)
     found = {}
     for step in range(2):
-        mine = [1.0 + step] if rank == 0 else [5.0 + step] if rank else [3.0 + step]
-        journal.sums = {"loss": journal.sums.get("loss", torch.zeros(())) + torch.tensor(mine[0])}
+        loss = {0: 1.0, 1: 5.0, None: 3.0}[rank] + step
+        journal.sums = {"loss": journal.sums.get("loss", torch.zeros(())) + torch.tensor(loss)}
         found[f"after {step}"] = journal.state_dict()["sums"]["loss"]
     return found
 

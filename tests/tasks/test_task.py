@@ -159,6 +159,7 @@ def test_mistakes_are_named_before_long_work_starts(
     ("words", "message"),
     [
         (["--log_every", "0"], "log_every is 0"),
+        (["--seed_everything", "3"], "seed_everything is 3; a run has one seed, which --seed sets"),
         (["--save_every", "0"], "save_every is 0"),
         (["--seed", "-1"], "seed is -1"),
         (["--trainer.accumulate_grad_batches", "2"], "accumulate_grad_batches"),

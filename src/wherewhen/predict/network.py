@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from wherewhen.errors import UserError
 from wherewhen.files import sha256_of
-from wherewhen.student import Student, load
+from wherewhen.student import Student, file_of, load
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-1, -2))
 
@@ -134,7 +134,7 @@ def _loaded(weights: Weights) -> Network:
 
 def digest(run: Path) -> str:
     """SHA-256 of the file with the weights; empty where there is none."""
-    file = run / "checkpoints" / "last.ckpt" if run.is_dir() else run
+    file = file_of(run)
     return sha256_of(file) if file.is_file() else ""
 
 

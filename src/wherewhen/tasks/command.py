@@ -106,6 +106,8 @@ class RunCli(LightningCLI):
         for name in ("log_every", "save_every"):
             if (self.config[name] or 0) < 1:
                 raise UserError(f"{name} is {self.config[name]}; it counts steps and must be at least 1")
+        if self.config.seed_everything is not False:
+            raise UserError(f"seed_everything is {self.config.seed_everything}; a run has one seed, which --seed sets")
         if self.training and (self.config.trainer.max_steps or 0) < 1:
             raise UserError("trainer.max_steps is not set; a training is counted in steps: set it to 1 or more")
         if self.config.trainer.accumulate_grad_batches != 1:
