@@ -25,14 +25,12 @@ import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 import torchvision
-from steps import STEPS, in_turn, machine, make_store, seconds, table
+from steps import STEPS, Driven, in_turn, machine, make_store, seconds, table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
@@ -49,40 +47,17 @@ CPU = torch.device("cpu")
 OURS = "ours"
 
 
-class Ours:
-    """The pre-training's own step, in the order in which Lightning makes it."""
+class Ours(Driven):
+    """The pre-training."""
 
     def __init__(self, store: Path, batch: int) -> None:
         encoder = {"name": "Timm", "model": "resnet18"}
-        self.task = Pretraining(encoder, "moco_v2", queue=QUEUE, temperature=TEMPERATURE, learning_rate=RATE)
-        self.data = PlacesData(str(store), batch, SIZE)
-        self.trainer = SimpleNamespace(
-            datamodule=self.data,
-            strategy=SimpleNamespace(root_device=CPU),
-            estimated_stepping_batches=STEPS,
-            global_step=0,
-            global_rank=0,
-            world_size=1,
-            lightning_module=self.task,
-        )
-        self.task.trainer = self.data.trainer = cast(pl.Trainer, self.trainer)
-        self.data.choose(1, 1)
-        self.task.configure_model()
-        self.task.train()
-        self.optimizer = self.task.configure_optimizers()["optimizer"]
-        self.batches = iter(self.data.train_dataloader())
-
-    def step(self) -> None:
-        """One training step."""
-        self.task.optimizer_step(0, self.trainer.global_step, self.optimizer, self._closure)
-        self.trainer.global_step += 1
-
-    def _closure(self) -> Tensor:
-        loss = self.task.training_step(next(self.batches), 0)["loss"]
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.task.on_before_optimizer_step(self.optimizer)
-        return loss
+        task = Pretraining(encoder, "moco_v2", queue=QUEUE, temperature=TEMPERATURE, learning_rate=RATE)
+        data = PlacesData(str(store), batch, SIZE)
+        super().__init__(task, data, CPU)
+        data.choose(1, 1)
+        task.configure_model()
+        self.ready(data.train_dataloader())
 
 
 class Images(Dataset[Any]):

@@ -22,7 +22,7 @@ import argparse
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,7 @@ from torchvision.transforms.v2 import functional as tv
 from views import Picture, strong, weak
 
 from wherewhen.bands import load_sensor
-from wherewhen.loader import PixelSource, StepBatch
+from wherewhen.loader import PixelSource
 from wherewhen.semi import Outputs, SemiSupervised
 from wherewhen.semi.objectives import Answer, Images, Where
 from wherewhen.store import PatchStore
@@ -80,9 +80,10 @@ TEACHER = Teacher(metadata=["place"], distill_weight=0.01)
 
 @dataclass
 class NoTrainer:
-    """What the task and its data ask a Trainer for."""
+    """What a task and its data ask a Trainer for."""
 
-    lightning_module: LabelEfficient
+    lightning_module: pl.LightningModule
+    datamodule: pl.LightningDataModule
     strategy: SimpleNamespace
     estimated_stepping_batches: int = STEPS
     global_step: int = 0
@@ -90,42 +91,57 @@ class NoTrainer:
     world_size: int = 1
 
 
-class Ours:
-    """The task's own step, in the order in which Lightning makes it.
+class Driven:
+    """A task's own step, in the order in which Lightning makes it.
 
     Args:
-        task: Built here for the data.
+        task: Not built yet.
         data: Not set up yet.
         device: Where it trains.
     """
 
-    def __init__(self, task: LabelEfficient, data: StoreData, device: torch.device) -> None:
-        self.task, self.data, self.device = task, data, device
-        self.trainer = NoTrainer(task, SimpleNamespace(root_device=device))
+    batches: Iterator[Any]
+
+    def __init__(self, task: pl.LightningModule, data: pl.LightningDataModule, device: torch.device) -> None:
+        self.module, self.device = task, device
+        self.trainer = NoTrainer(task, data, SimpleNamespace(root_device=device))
         task.trainer = data.trainer = cast(pl.Trainer, self.trainer)
-        data.setup("fit")
-        task.build(data.facts)
-        task.to(device).train()
-        made = task.configure_optimizers()
-        self.optimizer, self.scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]
-        self.batches = iter(data.train_dataloader())
+
+    def ready(self, batches: Iterable[Any]) -> None:
+        """Begin, when the task is built."""
+        self.module.to(self.device).train()
+        made = cast(Any, self.module.configure_optimizers())
+        self.optimizer, self.schedule = made["optimizer"], made.get("lr_scheduler")
+        self.batches = iter(batches)
 
     def step(self) -> None:
         """One training step."""
-        self.task.optimizer_step(0, self.trainer.global_step, self.optimizer, self._closure)
-        self.scheduler.step()
+        self.module.optimizer_step(0, self.trainer.global_step, self.optimizer, self._closure)
+        if self.schedule is not None:
+            self.schedule["scheduler"].step()
         self.trainer.global_step += 1
 
-    def moved(self, batch: StepBatch) -> StepBatch:
+    def moved(self, batch: Any) -> Any:
         """The batch on the device."""
-        return cast(StepBatch, self.task.transfer_batch_to_device(batch, self.device, 0))
+        return self.module.transfer_batch_to_device(batch, self.device, 0)
 
     def _closure(self) -> Tensor:
-        loss = self.task.training_step(self.moved(next(self.batches)), 0)["loss"]
+        loss: Tensor = cast(Any, self.module).training_step(self.moved(next(self.batches)), 0)["loss"]
         self.optimizer.zero_grad()
         loss.backward()
-        self.task.on_before_optimizer_step(self.optimizer)
+        self.module.on_before_optimizer_step(self.optimizer)
         return loss
+
+
+class Ours(Driven):
+    """The training with labels."""
+
+    def __init__(self, task: LabelEfficient, data: StoreData, device: torch.device) -> None:
+        super().__init__(task, data, device)
+        self.task, self.data = task, data
+        data.setup("fit")
+        task.build(data.facts)
+        self.ready(data.train_dataloader())
 
 
 def ask_with_gradient(self: SemiSupervised, model: nn.Module, images: Images, where: Where) -> Answer:

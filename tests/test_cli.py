@@ -21,6 +21,11 @@ def test_help_lists_every_verb_and_imports_nothing_heavy() -> None:
     assert all(f"  {verb} " in out for verb in cli.VERBS)
 
 
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "wherewhen", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout == cli.usage()
+
+
 def test_public_names_need_no_heavy_extra() -> None:
     out = python(
         "import sys, wherewhen, wherewhen.semi, wherewhen.encoders, wherewhen.views, wherewhen.world;"

@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -60,6 +60,17 @@ def test_a_flag_beats_the_file(store: Path, tmp_path: Path) -> None:
     assert cli.model.teacher == Teacher(distill_weight=0.5, distance="cosine")
     assert Cli(["--config", str(path), "--model.teacher", "null"]).model.teacher is None
     assert cli.model.seed == cli.datamodule.seed == 3
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_callbacks_of_ones_own(store: Path, tmp_path: Path, as_list: bool) -> None:
+    own = {"class_path": "lightning.pytorch.callbacks.ModelSummary"}
+    config = settings(store)
+    config["trainer"]["callbacks"] = [own] if as_list else own
+    cli = Cli(["--config", str(write_config(tmp_path / "config.yaml", config))])
+    kinds = [type(callback).__name__ for callback in cast(Any, cli.trainer).callbacks]
+    assert kinds[0] == "ModelSummary"
+    assert "Journal" in kinds
 
 
 @pytest.mark.parametrize("teacher", [True, False])

@@ -29,6 +29,7 @@ for message in (
     "does not have many workers",  # plain iterables over a cache: there is nothing to wait for
     "args parameter is intended to run from within Python",  # and so it is used
     "in eval mode at the start of training",  # the averaged networks are, always
+    "Total length of `EvalBatches`",  # nothing is held out where data.validation is 0
     "sync_dist=True",  # every process validates on all patches
     "isinstance\\(treespec, LeafSpec\\)",  # Lightning's own affair, like the next
     "JSONARGPARSE_DEPRECATION_WARNINGS",
@@ -131,8 +132,9 @@ class RunCli(LightningCLI):
         self.run = Run(self.config.run)
         settings = self.config_init.trainer
         journal = Journal(self.run, self.config.log_every)
+        given = settings.callbacks or []
         callbacks = [
-            *(settings.callbacks or []),
+            *(given if isinstance(given, list) else [given]),
             *self.callbacks(journal),
             journal,
             Patience(journal),

@@ -1,0 +1,5 @@
+"""`python -m wherewhen` is the command `wherewhen`."""
+
+from wherewhen.cli import main
+
+raise SystemExit(main())
