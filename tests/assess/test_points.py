@@ -53,6 +53,13 @@ def test_x_and_y_of_a_csv_are_in_the_maps_system_unless_it_is_told(tmp_path: Pat
     assert moved["x"][0] == pytest.approx(15)  # the meridian of the zone
 
 
+def test_a_csv_names_its_coordinates_as_labels_do(tmp_path: Path) -> None:
+    (tmp_path / "web.csv").write_text("lng,lat,class\n15,50,a\n")
+    (tmp_path / "survey.csv").write_text("Easting,Northing,class\n500000,5600000,a\n")
+    assert read_points(tmp_path / "web.csv", "class", "EPSG:4326")[["x", "y"]].to_numpy().tolist() == [[15, 50]]
+    assert read_points(tmp_path / "survey.csv", "class", UTM)[["x", "y"]].to_numpy().tolist() == [[500_000, 5_600_000]]
+
+
 def test_points_beyond_the_projection_and_without_geometry_are_kept_for_the_list(tmp_path: Path) -> None:
     frame = geopandas.GeoDataFrame(
         {"class": ["a", "b", "c"]}, geometry=[Point(13, 50), None, MultiPoint([(13.0, 51.0)])], crs="EPSG:4326"

@@ -104,6 +104,7 @@ def draw(
     place: np.ndarray, seen: Mapping[str, tuple[np.ndarray, np.ndarray]], classes: Mapping[int, str], path: Path
 ) -> None:
     """A row a class: where it is, then what each network makes of it."""
+    place = graticule.together(place)
     figure = Figure(figsize=(3.3 * (1 + len(seen)), 3.2 * len(classes)))
     axes = figure.subplots(len(classes), 1 + len(seen), squeeze=False, sharex=True, sharey=True)
     for line, (index, name) in zip(axes, classes.items(), strict=True):

@@ -17,7 +17,7 @@ def draw(store: PatchStore, path: Path) -> None:
     Raises:
         UserError: No place is known.
     """
-    place, split = store.place(), store.table["split"].fillna("no split").to_numpy(dtype=object)
+    place, split = graticule.together(store.place()), store.table["split"].fillna("no split").to_numpy(dtype=object)
     known = ~np.isnan(place).any(1)
     if not known.any():
         raise UserError(f"no patch of {store.path} has a place; there is nothing to draw a map of")

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from wherewhen.errors import UserError
-
-_COORDINATES = (("lon", "lat"), ("longitude", "latitude"), ("x", "y"))  # of a CSV; the first two in WGS 84 degrees
+from wherewhen.ingest.labels import coordinates
 
 
 def read_points(path: Path, class_column: str, map_crs: str, crs: str | None = None) -> pd.DataFrame:
@@ -19,8 +18,8 @@ def read_points(path: Path, class_column: str, map_crs: str, crs: str | None = N
     that are missing or cannot be brought into the map's system are not finite.
 
     Args:
-        path: `.geojson`, `.json`, `.gpkg`, `.parquet`, or `.csv` with columns lon and lat (WGS 84), or x and y
-            (the map's system).
+        path: `.geojson`, `.json`, `.gpkg`, `.parquet`, or `.csv` with columns lon and lat (WGS 84), or x and y, or
+            easting and northing (the map's system).
         class_column: Column of the class.
         map_crs: System of the map.
         crs: System of the points, where the file does not tell or tells wrongly.
@@ -64,12 +63,12 @@ def _from_csv(path: Path, map_crs: str) -> tuple[pd.DataFrame, np.ndarray, np.nd
         table = pd.read_csv(path, sep=None, engine="python", dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path} as CSV: {error}; check the file") from error
-    columns = {str(name).strip().casefold(): name for name in table.columns}
-    for east, north in _COORDINATES:
-        if east in columns and north in columns:
-            x, y = (pd.to_numeric(table[columns[name]], errors="coerce").to_numpy(float) for name in (east, north))
-            return table, x, y, map_crs if east == "x" else "EPSG:4326"
-    raise UserError(f"{path} has no columns lon and lat, nor x and y; name the columns of the coordinates so")
+    pair = coordinates(table.columns)
+    if pair is None:
+        raise UserError(f"{path} has no columns lon and lat, nor x and y; name the columns of the coordinates so")
+    x, y = (pd.to_numeric(table[column], errors="coerce").to_numpy(float) for column in pair)
+    degrees = pair[0].strip().lower().startswith("l")  # lon, lng, longitude
+    return table, x, y, "EPSG:4326" if degrees else map_crs
 
 
 def _from_features(path: Path) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, str]:

@@ -3,6 +3,7 @@
 Notation: N labels, K classes.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -71,6 +72,12 @@ def read(path: Path, class_column: str, time_column: str | None = None, crs: str
     return Labels(kept[["id", "code", "time", "geometry"]].reset_index(drop=True), classes)
 
 
+def coordinates(columns: Iterable[Any]) -> tuple[str, str] | None:
+    """The columns of longitude and latitude, or of x and y, whatever their case; None where there are none."""
+    there = {str(column).strip().lower(): column for column in columns}
+    return next(((there[x], there[y]) for x, y in _XY if x in there and y in there), None)
+
+
 # -- the file -------------------------------------------------------------------------------------
 
 
@@ -109,7 +116,7 @@ def _table(path: Path, suffix: str, crs: str | None) -> "geopandas.GeoDataFrame"
     table = pd.read_csv(path, sep="\t" if suffix == ".tsv" else None, engine="python")
     lower = {str(column).lower(): column for column in table.columns}
     text = next((lower[name] for name in _WKT if name in lower), None)
-    pair = next(((lower[x], lower[y]) for x, y in _XY if x in lower and y in lower), None)
+    pair = coordinates(table.columns)
     if text is not None:
         geometry = gpd.GeoSeries.from_wkt(table[text], on_invalid="raise")
         table = table.drop(columns=text)
