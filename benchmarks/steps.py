@@ -44,7 +44,7 @@ from views import Picture, strong, weak
 from wherewhen.bands import load_sensor
 from wherewhen.loader import PixelSource
 from wherewhen.semi import Outputs, SemiSupervised
-from wherewhen.semi.objectives import Answer, Images, Where
+from wherewhen.semi.objectives import Answer, Images, Taught, Where
 from wherewhen.store import PatchStore
 from wherewhen.tasks.data import StoreData
 from wherewhen.tasks.task import LabelEfficient, Teacher
@@ -144,7 +144,9 @@ class Ours(Driven):
         self.ready(data.train_dataloader())
 
 
-def ask_with_gradient(self: SemiSupervised, model: nn.Module, images: Images, where: Where) -> Answer:
+def ask_with_gradient(
+    self: SemiSupervised, model: nn.Module, images: Images, where: Where, taught: Taught = "metatoken"
+) -> Answer:
     """`SemiSupervised.ask` with the weak view in the batch that carries gradient; its tokens are not learned from."""
     names = sorted(images, key=lambda name: name == "weak")  # the weak view last
     known = torch.cat([where[name] for name in names]) if where else None
@@ -152,7 +154,8 @@ def ask_with_gradient(self: SemiSupervised, model: nn.Module, images: Images, wh
     logits = encoded.logits.split([len(images[name]) for name in names])
     outputs = {name: self.space.logits(raw) for name, raw in zip(names, logits, strict=True)}
     learned = sum(len(images[name]) for name in names if name != "weak")
-    return Answer(Outputs(**outputs), None if encoded.token is None else encoded.token[:learned])
+    token = encoded.token if taught == "metatoken" else encoded.pooled
+    return Answer(Outputs(**outputs), None if token is None else token[:learned])
 
 
 def through_weak(ours: Ours) -> Ours:
@@ -378,7 +381,7 @@ def report(times: dict[str, dict[str, float]], images: int) -> str:
     parts = [["method", "our data path", *PARTS, "sum of the baseline's four", BASELINE, f"{BASELINE} / sum"]]
     for method, taken in times.items():
         whole += [
-            [method, name, f"{images / taken[name]:.0f}", f"{taken[BASELINE] / taken[name]:.2f}"]
+            [method, name, f"{images / taken[name]:.1f}", f"{taken[BASELINE] / taken[name]:.2f}"]
             for name in (OURS, THROUGH_WEAK, BASELINE)
         ]
         total = sum(taken[part] for part in PARTS)

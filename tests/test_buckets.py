@@ -1,16 +1,14 @@
 """Folders into a bucket and out of it, against a local S3 server."""
 
 import json
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 obstore = pytest.importorskip("obstore", reason="the extra `buckets` is not installed")
-moto = pytest.importorskip("moto.server", reason="the S3 server of the tests is not installed")
 
+from tests.s3 import address, bucket  # noqa: E402, F401
 from tests.tasks.conftest import make_store  # noqa: E402
 from wherewhen import buckets  # noqa: E402
 from wherewhen.cli import main  # noqa: E402
@@ -18,27 +16,6 @@ from wherewhen.errors import UserError  # noqa: E402
 from wherewhen.store import PatchStore  # noqa: E402
 
 URL = "s3://archive/stores/mine"
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty bucket, and keys in the environment."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    for method, path in (("POST", "/moto-api/reset"), ("PUT", "/archive")):
-        urllib.request.urlopen(urllib.request.Request(address + path, method=method)).close()
 
 
 def objects() -> dict[str, int]:

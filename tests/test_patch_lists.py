@@ -63,6 +63,7 @@ BAD_LISTS: list[tuple[str, Any, str]] = [
     ("a.csv", "id\nForest_1\nRiver/River_3.jpg\n", r"names 'River/River_3\.jpg', which is none"),
     ("a.csv", "River_3\nForest_1\n", r"names 'River_3', which is none"),  # no heading: nothing is lost
     ("a.txt", "Forest_1\nForest/Forest_1.jpg\n", r"names 'Forest_1' twice; remove one"),
+    ("a.csv", "id,split,split\nForest_1,train,test\n", r"two columns 'split'; rename one"),
     ("a.txt", "\n", r"names no patch"),
     ("a.csv", "id\n", r"names no patch"),
     ("a.csv", "", r"cannot read .*a\.csv"),

@@ -64,7 +64,9 @@ class Answering(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Stored numbers (N, C, H, W) float32 -> probabilities float32: (N, K), or of every pixel (N, K, H, W)."""
-        raw = self.network(self.scale(self.scale.unit(pixels))).logits
+        raw: Tensor = self.network(self.scale(self.scale.unit(pixels))).logits
+        if self.facts.dense and self.algorithm is None:
+            return raw.float().softmax(1)  # as below, without turning the maps over and back
         logits = self.space.logits(raw)
         if self.algorithm is not None:
             logits = self.algorithm.predict(logits, self.nothing)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3", "gs", "az")
 LISTING = "copied.json"
-LAST = "store.json"  # without it a store counts as unfinished
+LAST = ("store.json", "last.ckpt")  # without it a store counts as unfinished; a run goes on from the other
 _THREADS, _PIECE = 8, 1 << 23
 
 Entry = tuple[int, str]  # bytes, SHA-256
@@ -216,13 +216,15 @@ def copy(source: str, target: str) -> tuple[int, int, int]:
 
     def moved(name: str) -> Entry:
         if up:
-            there.put(name, here.path / name)
-            return wanted[name], sha256_of(here.path / name)
+            return send(here.path / name, there, name)
         return fetch(there, name, here.path / name, told.get(name))
 
     skipped = {name for name in wanted if is_there(name)}
-    copied, names = 0, sorted(set(wanted) - skipped, key=lambda name: (PurePosixPath(name).name == LAST, name))
-    head = [name for name in names if PurePosixPath(name).name != LAST]
+    copied, names = 0, sorted(set(wanted) - skipped, key=lambda name: (PurePosixPath(name).name in LAST, name))
+    head = [name for name in names if PurePosixPath(name).name not in LAST]
+    if done.keys() & set(names):  # a file must not be another than the listing says, not even if this is killed
+        done = {name: entry for name, entry in done.items() if name in skipped}
+        second.write_listing(done)
     with ThreadPoolExecutor(_THREADS) as pool:
         for part in (head, names[len(head) :]):
             with closing(_each(pool, moved, part)) as answers:
@@ -231,6 +233,14 @@ def copy(source: str, target: str) -> tuple[int, int, int]:
                     copied += entry[0]
                     second.write_listing(dict(sorted(done.items())))
     return len(names), copied, len(skipped)
+
+
+def send(path: Path, bucket: Bucket, name: str) -> Entry:
+    """Write a file as an object; one that grows meanwhile, as a log does, is written again."""
+    entry = None
+    while entry != (entry := (path.stat().st_size, sha256_of(path))):
+        bucket.put(name, path)
+    return entry
 
 
 def fetch(bucket: Bucket, name: str, path: Path, told: Entry | None) -> Entry:

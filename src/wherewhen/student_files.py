@@ -81,7 +81,7 @@ def settings_of(checkpoint: Path) -> dict[str, Any]:
     path = checkpoint.parents[1] / "config.yaml" if len(checkpoint.parents) > 1 else checkpoint
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     return settings if isinstance(settings, dict) else {}
 

@@ -29,6 +29,7 @@ def test_it_trains_as_lightning_does(method: str, tmp_path: Path, monkeypatch: p
         enable_model_summary=False,
         limit_val_batches=0,
     )
+    steps.through_weak(steps.build(steps.METHODS[method], CASE, store, cpu)).step()
     task, data = steps.parts(steps.METHODS[method], CASE, store)
     trainer.fit(task, datamodule=data)
     for name, value in task.state_dict().items():

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,9 @@ sys.exit(main(sys.argv[3:]))
 """
 
 
-def fit(config: Path, run: Path, *death: str) -> int:
-    words = ["fit", "--config", str(config), "--run", str(run)]
+def fit(config: Path, run: Path, *death: str, more: Sequence[str] = ()) -> int:
+    """Exit code of a training, negative where it died so."""
+    words = ["fit", "--config", str(config), "--run", str(run), *more]
     if not death:
         return main(words)
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}

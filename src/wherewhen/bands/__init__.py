@@ -163,7 +163,7 @@ def _read_yaml(file: Traversable | Path) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{file} does not exist; check the path") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # a date such as 2020-99-99 is a ValueError
         raise UserError(f"cannot read {file}: {error}; it must be a YAML file in UTF-8") from error
     if not isinstance(content, dict):
         raise UserError(f"{file} must hold a YAML mapping (title, unit, scale, offset, bands); write one")
@@ -182,7 +182,7 @@ def _parse_sensor(name: str, content: dict[str, Any], where: str) -> Sensor:
             )
     except KeyError as error:
         raise UserError(f"{where}: {error} is missing; add it") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{where}: {error}; compare it with the sensors that come with wherewhen") from error
 
 

@@ -207,7 +207,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid YAML ({error}); mend it, or move it out of the folder") from error
     if not isinstance(config, dict):
         raise UserError(f"{path} holds no settings; mend it, or move it out of the folder")

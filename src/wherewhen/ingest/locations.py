@@ -51,7 +51,7 @@ def _read_yaml(path: Path) -> pd.DataFrame:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where libyaml is there
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), loader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"cannot read {path} as YAML: {error}; fetch it again, or give a CSV file") from error
     if not isinstance(root, yaml.MappingNode):
         raise UserError(f"{path} is no mapping; each line must be STEM: [longitude, latitude]")

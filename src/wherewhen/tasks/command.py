@@ -19,7 +19,9 @@ from yaml import YAMLError
 
 from wherewhen.errors import UserError
 from wherewhen.files import alone
+from wherewhen.tasks.configured import said
 from wherewhen.tasks.guard import Patience
+from wherewhen.tasks.mirror import Mirror
 from wherewhen.tasks.progress import Progress
 from wherewhen.tasks.run import AtomicCheckpoints, Journal, Run, Saving, Stopwatch
 
@@ -50,7 +52,7 @@ class RunCli(LightningCLI):
     data: type[pl.LightningDataModule]
 
     def __init__(self, args: Sequence[str], training: bool = True) -> None:
-        self.training = training
+        self.training, self.words = training, args
         if (here := str(Path.cwd())) not in sys.path:
             sys.path.insert(0, here)  # an encoder of one's own lies where one works
         super().__init__(
@@ -74,6 +76,7 @@ class RunCli(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Our own keys, and one seed for data and model."""
         parser.add_argument("--run", default="runs/run", help="folder of this run")
+        parser.add_argument("--mirror", default=None, help="s3://BUCKET/FOLDER, gs:// or az:// of this run, too")
         parser.add_argument("--seed", type=int, default=0, help="of labels, order, views and weights")
         parser.add_argument("--log_every", type=int, default=20, help="steps a row in metrics.csv")
         parser.add_argument("--save_every", type=int, default=200, help="steps between checkpoints")
@@ -91,7 +94,7 @@ class RunCli(LightningCLI):
         """
         try:
             super().parse_arguments(parser, args)
-        except (ArgumentError, UnicodeDecodeError, YAMLError) as error:
+        except (ArgumentError, ValueError, RecursionError, YAMLError) as error:
             files = [args[i + 1] for i, word in enumerate(args[:-1]) if word in ("-c", "--config")]
             where = f"the command line or {', '.join(files)}" if files else "the command line"
             raise UserError(f"{where} is wrong: {error}; --help lists all keys") from error
@@ -107,6 +110,8 @@ class RunCli(LightningCLI):
         for name in ("log_every", "save_every"):
             if (self.config[name] or 0) < 1:
                 raise UserError(f"{name} is {self.config[name]}; it counts steps and must be at least 1")
+        if self.config.mirror != said(self.words).mirror:
+            raise UserError(f"mirror is {self.config.mirror} in a file; say it as --mirror, for it is asked first")
         if self.config.seed_everything is not False:
             raise UserError(f"seed_everything is {self.config.seed_everything}; a run has one seed, which --seed sets")
         if self.training and (self.config.trainer.max_steps or 0) < 1:
@@ -130,6 +135,7 @@ class RunCli(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A trainer with the run folder's journal, checkpoints and logger."""
         self.run = Run(self.config.run)
+        self.mirror = Mirror(self.run, self.config.mirror) if self.training and self.config.mirror else None
         settings = self.config_init.trainer
         journal = Journal(self.run, self.config.log_every)
         given = settings.callbacks or []
@@ -138,7 +144,7 @@ class RunCli(LightningCLI):
             *self.callbacks(journal),
             journal,
             Patience(journal),
-            Saving(self.run, self.config.save_every),
+            Saving(self.run, self.config.save_every, *([self.mirror.try_to_send] if self.mirror else [])),
             Stopwatch(self.run),
         ]
         if settings.enable_progress_bar is not False:
@@ -161,7 +167,8 @@ class RunCli(LightningCLI):
             labelled: Ids of the labelled patches.
 
         Raises:
-            UserError: Another training is at work there, or the folder holds a run with other settings.
+            UserError: Another training is at work there, the folder holds a run with other settings, or what was
+                trained cannot be sent to the mirror.
         """
         if not self.trainer.is_global_zero:
             yield
@@ -169,6 +176,8 @@ class RunCli(LightningCLI):
         with alone(self.run.folder):
             self.run.begin(self.resolved(), labelled)
             yield
+            if self.mirror:
+                self.mirror.send()
 
     def train(self) -> None:
         """Fit, from the run's last checkpoint on if there is one.
@@ -188,8 +197,10 @@ class RunCli(LightningCLI):
             raise KeyboardInterrupt from None
 
     def resolved(self) -> str:
-        """The whole configuration as YAML, for the run folder."""
-        text: str = self.parser.dump(self.config, skip_none=False)
+        """The whole configuration as YAML, for the run folder; a mirror is named anew each time."""
+        config = self.config.clone()
+        config.pop("mirror")
+        text: str = self.parser.dump(config, skip_none=False)
         return text
 
 

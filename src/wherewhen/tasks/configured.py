@@ -16,9 +16,9 @@ def begun(words: Sequence[str]) -> list[str]:
     Args:
         words: Of a command line.
     """
-    said = _said(words)
-    own = Run(said.run).config
-    return [*(["--config", str(own)] if said.config is None and own.is_file() else []), *words]
+    named = said(words)
+    own = Run(named.run).config
+    return [*(["--config", str(own)] if named.config is None and own.is_file() else []), *words]
 
 
 def begun_or_new(words: Sequence[str]) -> list[str]:
@@ -30,18 +30,20 @@ def begun_or_new(words: Sequence[str]) -> list[str]:
     Raises:
         UserError: The store has nothing to learn.
     """
-    said = _said(words)
-    if said.config is not None or any(re.match(r"--model(=|$|\.encoder\b)", word) for word in words):
+    named = said(words)
+    if named.config is not None or any(re.match(r"--model(=|$|\.encoder\b)", word) for word in words):
         return list(words)
-    if said.store is None or Run(said.run).config.is_file():
+    if named.store is None or Run(named.run).config.is_file():
         return begun(words)
-    store = PatchStore.open(said.store)
+    store = PatchStore.open(named.store)
     return ["--config", init.configuration(store, init.look(store, None), init.machine()), *words]
 
 
-def _said(words: Sequence[str]) -> argparse.Namespace:
+def said(words: Sequence[str]) -> argparse.Namespace:
+    """What a command line says of `config`, `run`, `mirror` and `store`; None where it says nothing."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-c", "--config")
     parser.add_argument("--run", default="runs/run")
+    parser.add_argument("--mirror")
     parser.add_argument("--data.store", dest="store", type=Path)
     return parser.parse_known_args(words)[0]

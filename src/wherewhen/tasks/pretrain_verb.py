@@ -12,6 +12,7 @@ from wherewhen.errors import UserError
 from wherewhen.scale import check_bands
 from wherewhen.store import PatchStore
 from wherewhen.tasks.command import RunCli
+from wherewhen.tasks.mirror import fetched
 from wherewhen.tasks.pretrain import Pretraining
 from wherewhen.tasks.pretrain_data import PlacesData
 from wherewhen.tasks.probe import Probe
@@ -104,7 +105,7 @@ class Probing(pl.Callback):
 
 def pretrain(args: Sequence[str]) -> int:
     """Train an encoder without labels, or go on with it; leaves `encoder.safetensors` for `fit` in the run folder."""
-    cli = PretrainCli(args)
+    cli = PretrainCli(fetched(args))
     method = cli.model.method
     cli.datamodule.choose(method.dates, method.periods)
     with cli.begun([]):

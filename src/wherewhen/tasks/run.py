@@ -15,7 +15,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,8 @@ class Run:
         chosen = "\n".join(["id", *labelled]) + "\n"
         holds = self.config.exists() and (self.last.exists() or self.best.exists())
         old = self.config.read_text(encoding="utf-8") if holds else config
-        if old != config:  # a run that came to no checkpoint is simply begun anew
-            changed = sorted(set(config.splitlines()) ^ set(old.splitlines()))[:4]
+        if settings(old) != settings(config):  # a run that came to no checkpoint is simply begun anew
+            changed = sorted(set(settings(config)) ^ set(settings(old)))[:4]
             raise UserError(
                 f"{self.folder} holds a run with other settings ({'; '.join(c.strip() for c in changed)}); "
                 "give another --run, or remove that folder"
@@ -71,6 +71,11 @@ class Run:
         write_text(self.config, config)
         write_json(self.folder / "environment.json", environment())
         write_text(self.labelled, chosen)
+
+
+def settings(config: str) -> list[str]:
+    """The lines of a configuration but that of where the run lies, which may be moved."""
+    return [line for line in config.splitlines() if not line.startswith("run:")]
 
 
 def environment() -> dict[str, Any]:
@@ -147,16 +152,19 @@ class Saving(pl.Callback):
     Args:
         run: Where to.
         every: Steps between saves.
+        saved: Called by the first process after each of `last.ckpt` but that of the end.
     """
 
-    def __init__(self, run: Run, every: int) -> None:
-        self.run, self.every = run, every
+    def __init__(self, run: Run, every: int, saved: Callable[[], None] = lambda: None) -> None:
+        self.run, self.every, self.saved = run, every, saved
         self.best: float | None = None
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         """Save the state after the last step, if it is due."""
         if trainer.global_step and trainer.global_step % self.every == 0:
             trainer.save_checkpoint(self.run.last)
+            if trainer.is_global_zero:
+                self.saved()
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Keep the weights that validated best."""

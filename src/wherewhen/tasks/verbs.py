@@ -15,6 +15,7 @@ from wherewhen.tasks.configured import begun, begun_or_new
 from wherewhen.tasks.data import StoreData
 from wherewhen.tasks.elsewhere import Network, replaced
 from wherewhen.tasks.evaluation import Evaluation
+from wherewhen.tasks.mirror import fetched
 from wherewhen.tasks.run import AtomicCheckpoints, Journal
 from wherewhen.tasks.task import LabelEfficient
 from wherewhen.tasks.watch import Watch
@@ -104,7 +105,7 @@ class Cli(RunCli):
 
 def fit(args: Sequence[str]) -> int:
     """Train, or go on with a training that was interrupted."""
-    cli = Cli(begun_or_new(args))
+    cli = Cli(begun_or_new(fetched(args)))
     if cli.model.needs_unlabelled and not cli.datamodule.sizes[1]:
         raise UserError("an algorithm needs unlabelled images; set data.unlabelled_batch to 1 or more")
     cli.datamodule.setup("fit")
