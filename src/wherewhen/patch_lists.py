@@ -147,8 +147,8 @@ def _read(path: Path, ids: Collection[str]) -> pd.DataFrame:
     table = _table(path)
     if table.empty:
         raise UserError(f"{path} names no patch; give one or more")
-    if (twice := table.columns.duplicated()).any():
-        raise UserError(f"{path} has two columns {table.columns[twice][0]!r}; rename one")
+    if (alike := table.columns.duplicated()).any():
+        raise UserError(f"{path} has two columns {table.columns[alike][0]!r}; rename one")
     column = next((name for name in NAME_COLUMNS if name in table), table.columns[0])
     given = table[column].astype(str).str.strip()
     table = table.assign(id=[name if name in known else PurePosixPath(name).stem for name in given])
