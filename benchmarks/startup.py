@@ -48,8 +48,9 @@ def config_of(folder: Path, method: str, store: Path) -> Path:
 
 def seconds(words: list[str]) -> tuple[float, float]:
     """Of a process of this interpreter, by the clock and of processors."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began, before = time.perf_counter(), spent()
-    subprocess.run([sys.executable, *words], cwd=HERE, check=True, capture_output=True)
+    subprocess.run([sys.executable, *words], cwd=HERE, env=environment, check=True, capture_output=True)
     return time.perf_counter() - began, spent() - before
 
 
