@@ -159,6 +159,10 @@ class Bucket:
         except BaseError as error:
             raise self.failed(error) from error
 
+    def text(self, name: str) -> str:
+        """A small object of text."""
+        return b"".join(self.get(name)).decode("utf-8", "replace")
+
 
 def main(argv: Sequence[str]) -> int:
     """Run `wherewhen copy`.

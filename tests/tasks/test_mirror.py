@@ -30,6 +30,7 @@ def test_another_machine_goes_on_to_the_same_bits(config: Path, tmp_path: Path) 
     assert fit(config, tmp_path / "first", "step", "10", more=MIRRORED) == -9
     shutil.rmtree(tmp_path / "first")
     assert buckets.Bucket(URL).files().keys() >= {"config.yaml", "metrics.csv", "checkpoints/last.ckpt"}
+    assert fit(config, tmp_path / "second", "step", "9", more=MIRRORED) == -9  # before it has sent anything
     assert fit(config, tmp_path / "second", more=MIRRORED) == 0
     rows = (tmp_path / "second" / "metrics.csv").read_bytes()
     assert rows == (tmp_path / "calm" / "metrics.csv").read_bytes()

@@ -144,7 +144,7 @@ class RunCli(LightningCLI):
             *self.callbacks(journal),
             journal,
             Patience(journal),
-            Saving(self.run, self.config.save_every, *([self.mirror.try_to_send] if self.mirror else [])),
+            Saving(self.run, self.config.save_every, self.mirror.try_to_send if self.mirror else None),
             Stopwatch(self.run),
         ]
         if settings.enable_progress_bar is not False:

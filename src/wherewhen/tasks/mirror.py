@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 from wherewhen import buckets
 from wherewhen.errors import UserError, note
-from wherewhen.files import sha256_of
 from wherewhen.tasks.configured import said
-from wherewhen.tasks.run import Run
+from wherewhen.tasks.run import Run, settings
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,11 @@ class Mirror:
             UserError: The bucket does not answer, or holds another run, or a file came out damaged.
         """
         bucket, config = buckets.Bucket(self.url), self.run.config
+        there = bucket.files()
         if not self.run.last.is_file():
-            if bucket.files():
+            if there:
                 buckets.copy(self.url, str(self.run.folder))
-            return
-        told = bucket.listing().get(config.name)
-        if told is not None and told[1] != sha256_of(config):
+        elif config.name in there and settings(bucket.text(config.name)) != settings(config.read_text("utf-8")):
             raise UserError(f"{self.url} holds another run than {self.run.folder}; give another --mirror")
 
     def send(self) -> None:

@@ -152,10 +152,10 @@ class Saving(pl.Callback):
     Args:
         run: Where to.
         every: Steps between saves.
-        saved: Called by the first process after each of `last.ckpt` but that of the end.
+        saved: Called by the first process after each of `last.ckpt` but that of the end; None calls nothing.
     """
 
-    def __init__(self, run: Run, every: int, saved: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, run: Run, every: int, saved: Callable[[], None] | None = None) -> None:
         self.run, self.every, self.saved = run, every, saved
         self.best: float | None = None
 
@@ -163,7 +163,7 @@ class Saving(pl.Callback):
         """Save the state after the last step, if it is due."""
         if trainer.global_step and trainer.global_step % self.every == 0:
             trainer.save_checkpoint(self.run.last)
-            if trainer.is_global_zero:
+            if self.saved is not None and trainer.is_global_zero:
                 self.saved()
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
