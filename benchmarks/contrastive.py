@@ -30,7 +30,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 import torchvision
-from steps import STEPS, Driven, in_turn, machine, make_store, seconds, table
+from steps import STEPS, Driven, clocks, in_turn, machine, make_store, table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
@@ -184,21 +184,16 @@ def main() -> None:
         for name, make in rivals.items():
             if find_spec(name):
                 contestants[name] = make(store, arguments.batch, arguments.workers)
-        whole = in_turn(clocks(contestants, arguments.steps), arguments.repeats)
+        whole = in_turn(clocks(contestants, arguments.steps, CPU), arguments.repeats)
     print(f"ResNet-18, {SIZE} px, batch {arguments.batch}, {QUEUE:,} keys; {machine(CPU)}; ", end="")
     print(f"{arguments.workers} worker(s); median of {arguments.repeats} × {arguments.steps} steps, in turn\n")
     rows = [["MoCo v2", "images/s", "ours is faster by"]]
     rows += [[name, f"{arguments.batch / t:.1f}", f"{t / whole[OURS]:.2f}"] for name, t in whole.items()]
     print(table(rows), end="\n\n")
-    parts = in_turn(clocks(groups(), arguments.steps), arguments.repeats)
+    parts = in_turn(clocks(groups(), arguments.steps, CPU), arguments.repeats)
     plain = parts[next(name for name in parts if "plain" in name)]
     cost = [["forward and backward, batch 32", "ms", "× plain"]]
     print(table(cost + [[name, f"{1e3 * t:.0f}", f"{t / plain:.2f}"] for name, t in parts.items()]))
-
-
-def clocks(contestants: dict[str, Callable[[], None]], steps: int) -> dict[str, Callable[[], float]]:
-    """Seconds a call, by name."""
-    return {name: (lambda work=work: seconds(work, steps, CPU)) for name, work in contestants.items()}  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 import rasterio
 import torch
 import yaml
-from steps import in_turn, machine, seconds, table
+from steps import clocks, in_turn, machine, table
 from torch import Tensor
 
 from wherewhen.bands import load_sensor
@@ -148,8 +148,7 @@ def measure(case: Case, folder: Path, arguments: argparse.Namespace) -> tuple[li
     ours = mapping(run, scene, folder, device)
     tiles = tiles_of(ours)
     contestants = {"predict": ours, "bare": bare(run, tiles, device)}
-    clocks = {name: (lambda work=work: seconds(work, 1, arguments.device)) for name, work in contestants.items()}
-    return tiles, in_turn(clocks, arguments.repeats)
+    return tiles, in_turn(clocks(contestants, 1, arguments.device), arguments.repeats)
 
 
 def main() -> None:

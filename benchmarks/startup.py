@@ -23,9 +23,7 @@ import numpy as np
 import yaml
 
 HERE = Path(__file__).parent
-CONFIGS = HERE.parent / "configs" / "eurosat" / "cpu"
 HELP, IMPORT = "wherewhen --help", "import lightning.pytorch"
-METHODS = {"fit, FixMatch": "fixmatch.yaml", "fit, ST-SSL": "stssl_fixmatch.yaml"}
 
 
 class FirstStep(pl.Callback):
@@ -38,9 +36,11 @@ class FirstStep(pl.Callback):
 
 def config_of(folder: Path, method: str, store: Path) -> Path:
     """A training with the small network of `steps.py`."""
-    config = yaml.safe_load((CONFIGS / method).read_text(encoding="utf-8"))
-    config["model"]["encoder"] = {"name": "ViT", "patch_size": 8, "width": 128, "depth": 4, "heads": 4}
-    config["data"] |= {"store": str(store), "labelled_batch": 20, "unlabelled_batch": 40}
+    from steps import CASES, CONFIGS
+
+    case, config = CASES["small"], yaml.safe_load((CONFIGS / method).read_text(encoding="utf-8"))
+    config["model"]["encoder"] = {"name": "ViT"} | case.encoder
+    config["data"] |= {"store": str(store), "labelled_batch": case.labelled, "unlabelled_batch": case.unlabelled}
     config["trainer"] |= {"logger": False, "enable_progress_bar": False, "callbacks": "startup.FirstStep"}
     (folder / method).write_text(yaml.safe_dump(config), encoding="utf-8")
     return folder / method
@@ -62,16 +62,17 @@ def spent() -> float:
 
 def main() -> None:
     """Print a table."""
-    from steps import make_store, table
+    from steps import CASES, METHODS, make_store, table
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        store = make_store(folder, 32)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        store = make_store(folder, CASES["small"].size)
         processes = {HELP: ["-m", "wherewhen", "--help"], IMPORT: ["-c", IMPORT]}
-        for title, method in METHODS.items():
+        for name, method in METHODS.items():
+            title = f"fit, {name}"
             words = ["-m", "wherewhen", "fit", "--config", str(config_of(folder, method, store))]
             processes[title] = [*words, "--run", str(folder / title)]
         rounds = [{title: seconds(words) for title, words in processes.items()} for _ in range(arguments.repeats + 1)]

@@ -278,6 +278,13 @@ def seconds(work: Callable[[], object], times: int, device: torch.device) -> flo
     return (time.perf_counter() - start) / times
 
 
+def clocks(
+    contestants: Mapping[str, Callable[[], object]], steps: int, device: torch.device
+) -> dict[str, Callable[[], float]]:
+    """Seconds of each, by name."""
+    return {name: partial(seconds, work, steps, device) for name, work in contestants.items()}
+
+
 def wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
