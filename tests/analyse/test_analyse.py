@@ -1,6 +1,7 @@
 """Analyses of two short runs on one store, one label and many."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,13 +12,13 @@ from tests.tasks.conftest import make_store, settings, write_config
 from wherewhen.cli import main
 
 
-def trained(tmp: Path, many: bool) -> Path:
+def trained(tmp: Path, many: bool, **known: Any) -> Path:
     """A store, a plain run and an ST-SSL run, both watched; the folder that holds them."""
     labels = np.arange(60) % 3
     if many:
         labels = (np.random.default_rng(0).random((60, 3)) < 0.4).astype(np.int64)
         labels[:, 0] |= labels.sum(1) == 0
-    store = make_store(tmp / "store", labels=labels).path
+    store = make_store(tmp / "store", labels=labels, **known).path
     for name in ("plain", "stssl"):
         config = settings(store) | {"watch": True}
         if many:
@@ -44,6 +45,14 @@ def test_the_prior_is_a_probability_at_every_place_and_day(runs: Path) -> None:
         assert table[["water", "forest"]].to_numpy().max() <= 1
         assert table["water"].std() > 0  # it depends on where and when
     assert Image.open(runs / "stssl" / "prior.png").width > 500
+
+
+def test_the_prior_crosses_the_date_line(tmp_path: Path) -> None:
+    place = np.column_stack((np.linspace(-20, -15, 60), np.tile([179.0, -179.5, 178.0], 20)))  # Fiji
+    runs = trained(tmp_path, many=False, place=place)
+    assert main(["analyse", "prior", "--run", str(runs / "stssl")]) == 0
+    lon = pd.read_csv(runs / "stssl" / "prior_places.csv")["lon"]
+    assert (lon.min(), lon.max()) == (170, 188.5)
 
 
 def test_the_map_says_who_errs_where(runs: Path) -> None:

@@ -355,6 +355,15 @@ def test_more_patches_than_are_shown_are_drawn_by_lot(tmp_path: Path, monkeypatc
     assert "7 of 18 test patches are shown" in prose(page)
 
 
+def test_a_map_goes_on_beyond_the_date_line(tmp_path: Path) -> None:
+    place = np.column_stack((np.full(60, -17.0), np.tile([179.0, -179.5, 178.0], 20)))  # Fiji
+    page = page_of(finished(tmp_path / "run", make_store(tmp_path / "store", place=place).path))
+    data = data_of(page)
+    assert set(data["tables"]["patches"]["columns"]["longitude"]["values"]) == {178.0, 179.0, 180.5}
+    x = data["charts"]["samples"]["spec"]["encoding"]["x"]
+    assert x["scale"]["domain"] == pytest.approx([177.9, 180.6])
+
+
 def test_the_verb_does_not_import_lightning(tmp_path: Path) -> None:
     from tests.test_cli import python
 

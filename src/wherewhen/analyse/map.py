@@ -17,6 +17,7 @@ from wherewhen.analyse.runs import add_arguments as add_run
 from wherewhen.analyse.runs import answers, chosen_classes, opened
 from wherewhen.errors import UserError
 from wherewhen.files import make_folder, write_text
+from wherewhen.globe import together
 from wherewhen.plots import save
 from wherewhen.semi import SpatioTemporal
 from wherewhen.tasks.metrics import Decisions
@@ -104,7 +105,7 @@ def draw(
     place: np.ndarray, seen: Mapping[str, tuple[np.ndarray, np.ndarray]], classes: Mapping[int, str], path: Path
 ) -> None:
     """A row a class: where it is, then what each network makes of it."""
-    place = graticule.together(place)
+    place = together(place)
     figure = Figure(figsize=(3.3 * (1 + len(seen)), 3.2 * len(classes)))
     axes = figure.subplots(len(classes), 1 + len(seen), squeeze=False, sharex=True, sharey=True)
     for line, (index, name) in zip(axes, classes.items(), strict=True):

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from wherewhen.analyse import graticule
 from wherewhen.errors import UserError
+from wherewhen.globe import together
 from wherewhen.plots import COLOURS, save
 from wherewhen.store import PatchStore
 
@@ -17,7 +18,7 @@ def draw(store: PatchStore, path: Path) -> None:
     Raises:
         UserError: No place is known.
     """
-    place, split = graticule.together(store.place()), store.table["split"].fillna("no split").to_numpy(dtype=object)
+    place, split = together(store.place()), store.table["split"].fillna("no split").to_numpy(dtype=object)
     known = ~np.isnan(place).any(1)
     if not known.any():
         raise UserError(f"no patch of {store.path} has a place; there is nothing to draw a map of")

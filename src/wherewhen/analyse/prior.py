@@ -17,6 +17,7 @@ from wherewhen.analyse.runs import add_arguments as add_run
 from wherewhen.analyse.runs import chosen_classes, opened
 from wherewhen.errors import UserError
 from wherewhen.files import make_folder, write_text
+from wherewhen.globe import together, wrapped
 from wherewhen.plots import COLOURS, GRID, save
 from wherewhen.tasks.asking import teacher_of
 from wherewhen.tasks.task import LabelEfficient
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     cli = opened(args.folder, args.store)
     task, data = cli.trained(), cli.datamodule
     where = data.where(data.train_rows)
-    where = where[~np.isnan(where).any(1) if "time" in parts(task) else ~np.isnan(where[:, :2]).any(1)]
+    where = together(where[~np.isnan(where).any(1) if "time" in parts(task) else ~np.isnan(where[:, :2]).any(1)])
     if not len(where):
         raise UserError(f"no training patch of {data.path} has the place and time that the teacher takes")
     maps, days = expected_by_place(task, where), expected_by_day(task, where)
@@ -77,6 +78,7 @@ def parts(task: LabelEfficient) -> tuple[str, ...]:
 def expected(task: LabelEfficient, where: np.ndarray) -> np.ndarray:
     """Probabilities (N, K) that the teacher gives a grey image at places and times (N, 3)."""
     assert task.facts is not None
+    where = np.column_stack((where[:, 0], wrapped(where[:, 1]), where[:, 2]))
     task.eval()
     size, bands = task.facts.image_size, len(task.facts.bands)
     grey = task.scale(torch.full((1, bands, size, size), GREY, device=task.device))
@@ -89,7 +91,7 @@ def expected(task: LabelEfficient, where: np.ndarray) -> np.ndarray:
 
 
 def expected_by_place(task: LabelEfficient, where: np.ndarray) -> dict[str, np.ndarray]:
-    """The mean over the months on a grid of places: `lat`, `lon` (N,), `p` (N, K)."""
+    """The mean over the months on a grid of places: `lat`, `lon` (N,) beyond 180 past the date line, `p` (N, K)."""
     (south, west), (north, east) = where[:, :2].min(0) - MARGIN, where[:, :2].max(0) + MARGIN
     rows, columns = np.linspace(max(south, -90), min(north, 90), CELLS), np.linspace(west, east, CELLS)
     lat, lon = (grid.ravel() for grid in np.meshgrid(rows, columns, indexing="ij"))

@@ -10,14 +10,17 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from wherewhen.globe import east_or_west
 from wherewhen.report import months
 from wherewhen.report.blocks import Beside, Block, Chart, Note, Section
 from wherewhen.report.charts import MISSED, NEITHER, RIGHT, WRONG, Drawing, spec, values, zoom
 from wherewhen.report.points import ROLES, Points
 from wherewhen.report.subject import Subject
 
-DEGREES = {axis: f"format(abs(datum.value), '~g') + '° ' + (datum.value < 0 ? '{low}' : '{high}')"
-           for axis, low, high in (("longitude", "W", "E"), ("latitude", "S", "N"))}  # fmt: skip
+AROUND = "((datum.value + 540) % 360 - 180)"  # a map across the date line goes on beyond 180° east
+DEGREES = {axis: f"format(abs({value}), '~g') + '° ' + ({value} < 0 ? '{low}' : '{high}')"
+           for axis, value, low, high in
+           (("longitude", AROUND, "W", "E"), ("latitude", "datum.value", "S", "N"))}  # fmt: skip
 OUTCOMES = ("rightly seen", "wrongly seen", "missed", "neither")
 FEWEST = 40  # patches for errors by cells
 CELLS, FULL = 10, 5  # cells along the longer side, and patches of one that is shown
@@ -238,7 +241,7 @@ def cells(subject: Subject, points: Points, box: Box) -> Iterator[Block]:
 
 def spot(lat: float, lon: float) -> str:
     """A place in words."""
-    return f"{abs(lat):.1f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.1f}° {'E' if lon >= 0 else 'W'}"
+    return f"{abs(lat):.1f}° {'N' if lat >= 0 else 'S'}, {east_or_west(round(lon, 1))}"
 
 
 def squares(table: pd.DataFrame, box: Box, top: float) -> Drawing:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from wherewhen.globe import together
 from wherewhen.report import pictures
 from wherewhen.report.answers import Answers
 from wherewhen.report.subject import Subject
@@ -75,7 +76,7 @@ def points(subject: Subject) -> Points | None:
     rows = np.concatenate((test, labelled, other))
     shown = np.concatenate((test, labelled))
     side, sheets = pictures.sheets(samples, shown)
-    place, dates = samples.place()[rows], [date(samples, row) for row in rows]
+    place, dates = together(samples.place()[rows]), [date(samples, row) for row in rows]
     columns: dict[str, Sequence[Any]] = {
         "i": list(range(len(rows))),
         "id": [str(name) for name in samples.ids[rows]],

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherewhen.analyse.graticule import longitude, together
+from wherewhen.globe import east_or_west, together, wrapped
 
 ANGLES = st.floats(-180, 180, allow_nan=False)
 
@@ -38,4 +38,8 @@ def test_no_other_cut_of_the_globe_is_narrower(longitudes: list[float]) -> None:
 
 
 def test_longitudes_as_people_write_them() -> None:
-    assert [longitude(x) for x in (7.5, -120, 181, 0, 360)] == ["7.5° E", "120° W", "179° W", "0° E", "0° E"]
+    assert [east_or_west(x) for x in (7.5, -120, 181, 0, 360)] == ["7.5° E", "120° W", "179° W", "0° E", "0° E"]
+
+
+def test_what_lies_on_the_globe_stays_where_it_is() -> None:
+    np.testing.assert_array_equal(wrapped(np.array([-180.0, 7.5, 180.0, 181.0, -185.0])), [-180, 7.5, 180, -179, 175])
