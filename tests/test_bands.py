@@ -136,7 +136,7 @@ def test_a_sensor_of_ones_own(tmp_path: Path) -> None:
         ("scale: 0.001", "scale: small", r"camera\.yaml.*small"),
         ("scale: 0.001", "scale: 0", r"above 0"),
         ("bands:", "bands: 3\nothers:", r"camera\.yaml"),
-        (OWN, "title: [", r"cannot read .*camera\.yaml"),
+        (OWN, "title: [", r"camera\.yaml is not valid YAML"),
         (OWN, "- a list", r"mapping"),
         (OWN, "title: t\nbands: []", r"no bands"),
     ],

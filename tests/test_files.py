@@ -11,6 +11,7 @@ from wherewhen.files import (
     atomic_folder,
     atomic_path,
     read_json,
+    read_yaml,
     refuse_used_folder,
     remove_leftovers,
     sha256_of,
@@ -116,3 +117,28 @@ def test_broken_json_is_one_clear_error(tmp_path: Path, content: bytes | None, m
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"where when" * 1000)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(b"where when" * 1000).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [1", "is not valid YAML"),
+        (b"a: 2020-99-99", "is not valid YAML"),
+        (b"[" * 5000, "is not valid YAML"),
+        (b"\xff\xfe\x00", "is not valid YAML"),
+        (b"- 1", "must hold a YAML mapping"),
+        (b"", "must hold a YAML mapping"),
+        (None, "does not exist"),
+    ],
+)
+def test_settings_that_cannot_be_read(tmp_path: Path, content: bytes | None, message: str) -> None:
+    file = tmp_path / "settings.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_yaml(file)
+
+
+def test_settings_are_read_by_name(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("zürich: {b: 2.5}", encoding="utf-8")
+    assert read_yaml(tmp_path / "settings.yaml") == {"zürich": {"b": 2.5}}

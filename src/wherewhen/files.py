@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,27 @@ def read_json(path: Path) -> Any:
         raise UserError(f"cannot read {path}: {error.strerror or error}; check the path and its rights") from error
     except (ValueError, RecursionError) as error:  # JSON and UTF-8 both raise kinds of the first
         raise UserError(f"{path} is not valid JSON ({error}); restore it or make it anew") from error
+
+
+def read_yaml(path: Path | Traversable) -> dict[str, Any]:
+    """Read a YAML file that holds settings by name.
+
+    Raises:
+        UserError: It does not exist, cannot be read, is not YAML or no mapping.
+    """
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; check the path, or make the file anew") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; check the path and its rights") from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:  # a date such as 2020-99-99 is a ValueError
+        raise UserError(f"{path} is not valid YAML in UTF-8 ({error}); mend it") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} must hold a YAML mapping, settings by name; mend it")
+    return value
 
 
 def sha256_of(path: Path) -> str:

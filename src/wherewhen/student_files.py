@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from wherewhen.answering import Answering, answering_of, built
 from wherewhen.errors import UserError
+from wherewhen.files import read_yaml
 from wherewhen.store_header import StoreHeader
 from wherewhen.tasks.checkpoint import read_checkpoint, saved
 from wherewhen.tasks.facts import Facts
@@ -80,10 +80,9 @@ def settings_of(checkpoint: Path) -> dict[str, Any]:
     """The configuration of the run that a checkpoint lies in; empty where there is none."""
     path = checkpoint.parents[1] / "config.yaml" if len(checkpoint.parents) > 1 else checkpoint
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return read_yaml(path)
+    except UserError:
         return {}
-    return settings if isinstance(settings, dict) else {}
 
 
 def header_of(settings: Mapping[str, Any]) -> StoreHeader | None:

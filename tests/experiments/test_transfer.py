@@ -111,6 +111,16 @@ def test_a_folder_without_tasks_is_refused(
     assert "holds none of classify, segment, change" in capsys.readouterr().err
 
 
+def test_a_store_without_what_a_task_learns_is_refused_before_any_training(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = world.prepare(tmp_path / "alone", patches=20).path
+    at = words.index("--store") + 1
+    assert main([*words[:at], str(alone), *words[at + 1 : -1], str(tmp_path / "out")]) == 2
+    assert "has no pairs of images with a change mask" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_missing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiment", "transfer", "--out", str(tmp_path / "out")]) == 2
     assert "--places, --store, --configs and --tasks are missing" in capsys.readouterr().err

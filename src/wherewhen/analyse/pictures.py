@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch as Swatch
 
 from wherewhen.analyse.patches import colour, coloured
 from wherewhen.errors import UserError
+from wherewhen.files import read_yaml
 from wherewhen.maps import UNKNOWN
 from wherewhen.plots import save, true_colour
 from wherewhen.store import PatchStore
@@ -91,9 +91,12 @@ def settings(folder: Path) -> dict[str, Any]:
     """
     for place in (folder, folder.parent):
         if (place / "config.yaml").is_file():
-            data: dict[str, Any] = yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))["data"]
-            return data
-    raise UserError(f"{folder} is no run, it has no config.yaml; give a folder that `wherewhen fit --run` made")
+            data = read_yaml(place / "config.yaml").get("data")
+            if isinstance(data, dict):
+                return data
+    raise UserError(
+        f"{folder} is no run, it has no config.yaml that names its data; give a folder that `wherewhen fit --run` made"
+    )
 
 
 def choose(samples: Masked, rows: np.ndarray, count: int) -> np.ndarray:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -24,6 +23,7 @@ from wherewhen.bands import Band
 from wherewhen.encoders import Grouped
 from wherewhen.encoders.vit import encode
 from wherewhen.errors import UserError
+from wherewhen.files import read_yaml
 from wherewhen.loader import PixelSource
 from wherewhen.plots import save
 from wherewhen.scale import Scale, check_bands
@@ -113,8 +113,8 @@ def network(folder: Path) -> Network:
         UserError: The folder holds no run.
     """
     config = folder / "config.yaml"
-    settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
-    if "method" in settings.get("model", {}):
+    settings = read_yaml(config) if config.is_file() else {}
+    if "method" in (settings.get("model") or {}):
         return pretrained(folder, Path(settings["probe"] or settings["data"]["store"]))
     cli = opened(folder, None)
     task = cli.trained()

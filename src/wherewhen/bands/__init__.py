@@ -8,13 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wherewhen.errors import UserError, naming
+from wherewhen.files import read_yaml
 
 SHIFTED = datetime(2022, 1, 25, tzinfo=UTC)  # Sentinel-2's digital numbers of later products are 1000 larger
 
@@ -111,13 +109,13 @@ def load_sensor(name_or_path: str | Path) -> Sensor:
     """
     if str(name_or_path).endswith((".yaml", ".yml")):
         path = Path(name_or_path)
-        return _parse_sensor(path.stem, _read_yaml(path), str(path))
+        return _parse_sensor(path.stem, read_yaml(path), str(path))
     sensors = _HERE / "sensors"
     names = sorted(Path(entry.name).stem for entry in sensors.iterdir() if entry.name.endswith(".yaml"))
     if name_or_path not in names:
         raise UserError(f"sensor {str(name_or_path)!r} is unknown; use {_listed(names)} or the path of a .yaml file")
     file = sensors / f"{name_or_path}.yaml"
-    return _parse_sensor(str(name_or_path), _read_yaml(file), str(file))
+    return _parse_sensor(str(name_or_path), read_yaml(file), str(file))
 
 
 def semantic_groups(table: str) -> dict[str, tuple[str, ...]]:
@@ -143,7 +141,7 @@ def texture_groups(table: str) -> dict[str, tuple[str, ...]]:
 
 
 def _groups(kind: str, table: str) -> dict[str, tuple[str, ...]]:
-    tables = _read_yaml(_HERE / "groups.yaml")[kind]
+    tables = read_yaml(_HERE / "groups.yaml")[kind]
     if table not in tables:
         raise UserError(f"table of band groups {table!r} is unknown; use one of {_listed(tables)}")
     return {group: tuple(names) for group, names in tables[table].items()}
@@ -156,18 +154,6 @@ def check_names_differ(bands: Iterable[Band], owner: str) -> None:
         if band.name in seen:
             raise UserError(f"{owner} has two bands named {band.name!r}; names must differ, rename one")
         seen.add(band.name)
-
-
-def _read_yaml(file: Traversable | Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{file} does not exist; check the path") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # a date such as 2020-99-99 is a ValueError
-        raise UserError(f"cannot read {file}: {error}; it must be a YAML file in UTF-8") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{file} must hold a YAML mapping (title, unit, scale, offset, bands); write one")
-    return content
 
 
 def _parse_sensor(name: str, content: dict[str, Any], where: str) -> Sensor:

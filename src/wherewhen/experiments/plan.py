@@ -12,8 +12,8 @@ import yaml
 from wherewhen.errors import UserError
 from wherewhen.experiments.cells import PLAN, Cell, Order, budget_words, content_id, digest, finished, result
 from wherewhen.experiments.jobs import Job, device_words
-from wherewhen.experiments.rows import Row, read_config
-from wherewhen.files import write_json
+from wherewhen.experiments.rows import Row
+from wherewhen.files import read_yaml, write_json
 from wherewhen.store import PatchStore
 from wherewhen.tasks.data import StoreData
 from wherewhen.tasks.evaluation import HEADLINE
@@ -81,7 +81,7 @@ class Plan:
         """What makes one cell's result."""
         words = ["--seed", str(cell.seed), *self.split_words(cell.split), *budget_words(cell.labels)]
         if self.args.steps is not None:
-            words += stretched(read_config(row.config), self.args.steps)
+            words += stretched(read_yaml(row.config), self.args.steps)
         words += row.words
         home = Cell(cell.store, cell.split, cell.labels, row.base or cell.row, cell.seed)
         return Order(
@@ -164,7 +164,7 @@ def kind_of(stores: Iterable[Path], rows: Iterable[Row]) -> LabelKind:
         UserError: A path is no store, stores or rows differ, there are no labels, or a row is for one label a patch.
     """
     kinds = {PatchStore.open(path).label_kind: path for path in stores}
-    targets = {(read_config(row.config).get("data") or {}).get("target", "patch"): row.name for row in rows}
+    targets = {(read_yaml(row.config).get("data") or {}).get("target", "patch"): row.name for row in rows}
     for found, what in ((kinds, "kind of label"), (targets, "data.target")):
         if len(found) > 1:
             names = " and ".join(f"{where} ({kind})" for kind, where in found.items())
@@ -206,7 +206,7 @@ def stretched(config: dict[str, Any], steps: int) -> list[str]:
 
 def data_settings(order: Order) -> dict[str, Any]:
     """Arguments of the `StoreData` that an order trains on."""
-    settings = dict(read_config(Path(order.config)).get("data") or {}) | {"store": order.store}
+    settings = dict(read_yaml(Path(order.config)).get("data") or {}) | {"store": order.store}
     for key, value in pairwise(order.words):
         if key.startswith("--data.") or key == "--seed":
             settings[key.removeprefix("--data.").removeprefix("--")] = yaml.safe_load(value)

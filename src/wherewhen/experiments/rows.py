@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wherewhen.errors import UserError
 from wherewhen.experiments.cells import STUDENT, Question
+from wherewhen.files import read_yaml
 
 ALGORITHMS = {
     "fixmatch": "FixMatch",
@@ -164,7 +163,7 @@ def statistical(reference: Path, controls: bool) -> list[Row]:
 
 def trained(path: Path, controls: bool) -> list[Row]:
     """Rows of one configuration: its student, and its teacher where it has one."""
-    config = read_config(path)
+    config = read_yaml(path)
     data, has_teacher = config.get("data") or {}, (config.get("model") or {}).get("teacher") is not None
     fixed = data.get("labelled_file") is not None or (
         data.get("label_share") is None and data.get("labels_per_class", 0) is None
@@ -197,18 +196,3 @@ def trained(path: Path, controls: bool) -> list[Row]:
             ),
         ]
     return rows
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """A configuration as it is written.
-
-    Raises:
-        UserError: It is not YAML.
-    """
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid YAML ({error}); mend it, or move it out of the folder") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path} holds no settings; mend it, or move it out of the folder")
-    return config

@@ -14,11 +14,12 @@ from wherewhen.contrast.methods import METHODS
 from wherewhen.errors import UserError
 from wherewhen.experiments import jobs
 from wherewhen.experiments.cells import PLAN, STUDENT, Cell, Order, content_id, digest, finished, result
-from wherewhen.experiments.rows import configuration, read_config
-from wherewhen.files import alone, write_json
+from wherewhen.experiments.rows import configuration
+from wherewhen.files import alone, read_yaml, write_json
 from wherewhen.store import PatchStore
 from wherewhen.tasks.pretrain import GROUPS, shown_groups
 from wherewhen.tasks.pretrain_verb import ENCODER
+from wherewhen.tasks.samples import samples_of
 
 TASKS = ("classify", "segment", "change")
 PRETRAIN = "pretrain"
@@ -98,13 +99,15 @@ class Plan:
         """The plan of a command line.
 
         Raises:
-            UserError: A configuration or a store is missing.
+            UserError: A configuration or a store is missing, or the store has not what a task learns.
         """
         tasks = {task: args.tasks / f"{task}.yaml" for task in TASKS if (args.tasks / f"{task}.yaml").is_file()}
         if not tasks:
             raise UserError(f"{args.tasks} holds none of {', '.join(TASKS)} (.yaml); give a folder such as {EXAMPLE}")
-        ids = {path: content_id(path) for path in (args.places, args.store)}
-        plan = cls(args, tasks, ids, PatchStore.open(args.store).label_kind == "one")
+        ids, store = {path: content_id(path) for path in (args.places, args.store)}, PatchStore.open(args.store)
+        for config in tasks.values():
+            samples_of(store, (read_yaml(config).get("data") or {}).get("target", "patch"))
+        plan = cls(args, tasks, ids, store.label_kind == "one")
         for seed in args.seeds:
             for row in args.rows or there(args.configs):
                 plan.add(row, seed)
@@ -113,7 +116,7 @@ class Plan:
     def add(self, row: str, seed: int) -> None:
         """A row's cells of one seed."""
         config = configuration(self.args.configs, LIKE.get(row, row))
-        model, source, words = read_config(config)["model"], row, ["--seed", str(seed)]
+        model, source, words = read_yaml(config)["model"], row, ["--seed", str(seed)]
         method, settings = METHODS[model["method"]], (model.get("groups", GROUPS), model.get("texture", "bands"))
         spec = shown_groups(model["encoder"], method, *settings)
         if row not in LIKE:

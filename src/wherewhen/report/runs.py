@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from wherewhen.errors import UserError
-from wherewhen.files import read_json
+from wherewhen.files import read_json, read_yaml
 from wherewhen.tasks.evaluation import HEADLINE
 from wherewhen.tasks.facts import LabelKind
 
@@ -64,8 +63,8 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Every setting; empty where none were left."""
-        text = self.text("config.yaml")
-        return {} if text is None else yaml.safe_load(text)
+        path = self.home / "config.yaml"
+        return read_yaml(path) if path.is_file() else {}
 
     @property
     def labelled(self) -> int | None:
