@@ -8,6 +8,7 @@ from torch import nn
 
 from wherewhen.build import Spec, build
 from wherewhen.encoders import DenseLearner, Learner, MetadataEncoder, feature_width
+from wherewhen.encoders.layout import channels_last
 from wherewhen.encoders.metadata import PARTS, Encoding, Part
 from wherewhen.errors import UserError
 from wherewhen.semi import (
@@ -137,7 +138,7 @@ class Design:
             spread=facts.scale().spread,
         )
         make = self._dense if facts.dense else self._whole
-        learner: Learner | DenseLearner = make(encoder, facts, metadata, distill, late)
+        learner: Learner | DenseLearner = channels_last(make(encoder, facts, metadata, distill, late))
         return learner.freeze() if self.freeze_encoder else learner
 
     @staticmethod
