@@ -11,7 +11,7 @@ Network = TypeVar("Network", bound=nn.Module)
 def channels_last(network: Network) -> Network:
     """Lay out the weights of 2-D convolutions (out, in, h, w) with `in` innermost; values and names stay.
 
-    Convolutions then answer in that order whatever they are given, which CPUs and GPUs compute a fifth to a third faster
+    Convolutions then answer in that order whatever they are given, which CPUs and GPUs compute faster
     (benchmarks/RESULTS.md).
     """
     for module in network.modules():
