@@ -4,7 +4,7 @@ Notation: T dates of a place, N images of a date, V key views, C bands, S image 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +33,7 @@ Texture = Literal["bands", "semantic"]
 Groups = str | dict[str, list[str]]
 GROUPS = "readme_l2a"
 MOMENTUM = 0.9  # of SGD
+AUGMENTATION = tuple(field.name for field in fields(ContrastViews) if field.name not in ("scale", "colour"))
 
 
 def shown_groups(encoder: Spec, method: Method, groups: Groups = GROUPS, texture: Texture = "bands") -> Spec:
@@ -60,6 +61,7 @@ class Pretraining(GuardedModule):
         weight_decay: Of matrices; biases and norms have none.
         milestones: Shares of the training after which the learning rate falls to a tenth.
         crop: Smallest and largest share of an image that a random crop shows.
+        augmentation: Other settings of `views.contrast.ContrastViews` than the published ones: {grey: 0, blur: 0}.
         seed: Of initial weights, queue, views and drop path.
     """
 
@@ -81,6 +83,7 @@ class Pretraining(GuardedModule):
         weight_decay: float = 1e-4,
         milestones: tuple[float, ...] = (0.6, 0.8),
         crop: tuple[float, float] = (0.2, 1.0),
+        augmentation: dict[str, float] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -91,6 +94,9 @@ class Pretraining(GuardedModule):
         self.temperature = self.method.temperature if temperature is None else temperature
         self.optimiser, self.learning_rate, self.weight_decay = optimiser, learning_rate, weight_decay
         self.milestones, self.crop, self.seed = milestones, crop, seed
+        self.augmentation = dict(augmentation or {})
+        if wrong := sorted(self.augmentation.keys() - set(AUGMENTATION)):
+            raise UserError(f"model.augmentation has no {wrong[0]!r}; it has {', '.join(AUGMENTATION)}")
 
     # -- building -------------------------------------------------------------------------------
 
@@ -120,7 +126,7 @@ class Pretraining(GuardedModule):
         """
         method, names = self.method, tuple(band.name for band in bands)
         self.bands, self.scale, self.image_size, self.places = bands, scale, image_size, places
-        self.views = ContrastViews(scale=self.crop, colour=is_rgb(names))
+        self.views = ContrastViews(scale=self.crop, colour=is_rgb(names), **self.augmentation)
         torch.manual_seed(mix(self.seed, START))
         spec = shown_groups(self.encoder_spec, method, self.groups, self.texture)
         found = {"channels": len(bands), "image_size": image_size, "bands": names, "spread": scale.spread}
