@@ -16,7 +16,10 @@ from tests.tasks.test_resume import tensors
 from wherewhen.bands import load_sensor
 from wherewhen.cli import main
 from wherewhen.contrast.methods import METHODS
+from wherewhen.scale import Scale
 from wherewhen.store import PatchStore
+from wherewhen.tasks.pretrain import Pretraining
+from wherewhen.views.contrast import ContrastViews
 
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 PLACES, VISITS = 14, 4
@@ -142,6 +145,15 @@ def test_labels_and_places_of_the_test_are_not_read(places: Path, tmp_path: Path
     assert runs[0] == runs[1]
 
 
+def test_the_augmentation_is_that_of_the_configuration() -> None:
+    task = Pretraining(
+        {"name": "tests.tasks.tiny.Tiny"}, "moco_v2", queue=4, augmentation={"grey": 0.0, "contrast": 0.1}
+    )
+    bands = load_sensor("sentinel2_l2a").bands
+    task.build(bands, Scale.of(bands, np.zeros(len(bands)), np.ones(len(bands))), image_size=8, places=2)
+    assert task.views == ContrastViews(grey=0.0, contrast=0.1)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -150,6 +162,8 @@ def test_labels_and_places_of_the_test_are_not_read(places: Path, tmp_path: Path
         ({"data": {"splits": ["val"]}}, "no images in"),
         ({"model": {"groups": {"odd": ["B01", "B02"]}}}, "odd"),
         ({"model": {"groups": {"odd": ["B01", "B02", "B10"]}}}, "B10"),
+        ({"model": {"augmentation": {"gray": 0.0}}}, "model.augmentation has no 'gray'; it has brightness"),
+        ({"model": {"augmentation": {"blur": 2.0}}}, "blur"),
         ({"probe_every": 0}, "probe_every is 0"),
     ],
 )
