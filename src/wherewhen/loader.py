@@ -64,15 +64,20 @@ class Order:
         self._round, self._order = -1, np.empty(0, dtype=np.int64)
 
     def __call__(self, positions: range) -> np.ndarray:
-        """Indices (len(positions),) int64."""
-        return np.array([self._at(p) for p in positions], dtype=np.int64)
+        """Indices (len(positions),) int64 at positions that follow each other."""
+        parts, start = [np.empty(0, np.int64)], positions.start
+        while start < positions.stop:
+            lap, place = divmod(start, self.count)
+            parts.append(self._of(lap)[place : place + positions.stop - start])
+            start += len(parts[-1])
+        return np.concatenate(parts)
 
-    def _at(self, position: int) -> int:
-        lap, place = divmod(position, self.count)
+    def _of(self, lap: int) -> np.ndarray:
+        """The order of a round; the last one asked for is at hand."""
         if lap != self._round:
             self._round = lap
             self._order = np.random.default_rng(mix(self.seed, lap)).permutation(self.count)
-        return int(self._order[place])
+        return self._order
 
 
 class Pixels(Protocol):
@@ -88,8 +93,8 @@ class Pixels(Protocol):
         """Type of the stored numbers."""
         ...
 
-    def pixels(self, rows: np.ndarray) -> np.ndarray:
-        """Stored numbers, (n, C, H, W)."""
+    def pixels(self, rows: np.ndarray, dtype: type[np.float32] | None = None) -> np.ndarray:
+        """Stored numbers, (n, C, H, W), as they are stored or as float32."""
         ...
 
 
@@ -132,18 +137,20 @@ class PixelSource:
     def __call__(self, index: np.ndarray) -> Tensor:
         """Indices into `rows` (n,) -> (n, C, S, S) float32, in stored numbers."""
         if self.cache is None:
-            return _floats(_raw(self._read(self.rows[index])), self.store.dtype)
+            return torch.from_numpy(self._read(self.rows[index], np.float32))
+        if self.cache.device == CPU:
+            return _copied(self.cache.numpy().view(self.store.dtype), index)
         return _floats(self.cache.index_select(0, torch.from_numpy(index).to(self.cache.device)), self.store.dtype)
 
-    def _read(self, rows: np.ndarray) -> np.ndarray:
-        pixels = self.store.pixels(rows)
-        if pixels.shape[-2:] == (self.size, self.size):
-            return pixels
-        resized = resize(torch.from_numpy(pixels.astype(np.float32)), self.size).numpy()
-        if np.issubdtype(pixels.dtype, np.integer):
-            limits = np.iinfo(pixels.dtype)
+    def _read(self, rows: np.ndarray, dtype: type[np.float32] | None = None) -> np.ndarray:
+        if self.store.shape[1:] == (self.size, self.size):
+            return self.store.pixels(rows, dtype)
+        stored = self.store.dtype
+        resized = resize(torch.from_numpy(self.store.pixels(rows, np.float32)), self.size).numpy()
+        if np.issubdtype(stored, np.integer):
+            limits = np.iinfo(stored)
             resized = resized.round().clip(limits.min, limits.max)
-        return resized.astype(pixels.dtype)
+        return resized.astype(dtype or stored)
 
 
 class MaskSource:
@@ -175,6 +182,14 @@ class MaskSource:
 
     def _read(self, rows: np.ndarray) -> Tensor:
         return resize_mask(torch.from_numpy(self.store.masks(rows)), self.size)
+
+
+def _copied(stored: np.ndarray, index: np.ndarray) -> Tensor:
+    """Some rows as float32; each is gone through once."""
+    out = np.empty((len(index), *stored.shape[1:]), np.float32)
+    for place, row in enumerate(index.tolist()):
+        out[place] = stored[row]
+    return torch.from_numpy(out)
 
 
 def _raw(stored: np.ndarray) -> Tensor:
@@ -221,7 +236,7 @@ class TrainBatches:
     ) -> None:
         if any(size % processes for size in sizes):
             raise UserError(f"batch of {sizes[0]} + {sizes[1]} does not divide by {processes} processes")
-        self.pixels, self.where = pixels, torch.from_numpy(where.astype(np.float32))
+        self.pixels, self.where = pixels, where.astype(np.float32)
         self.labelled, self.labels = labelled, _indexed(labels)
         self.sizes, self.rank, self.processes = sizes, rank, processes
         self._labelled = Order(len(labelled), mix(seed, LABELLED))
@@ -246,7 +261,7 @@ class TrainBatches:
         return range(start, start + mine)
 
     def _patches(self, index: np.ndarray, label: Tensor | None) -> Patches:
-        return Patches(self.pixels(index), self.where[torch.from_numpy(index)], label)
+        return Patches(self.pixels(index), torch.from_numpy(self.where[index]), label)
 
 
 class Steps(Generic[Batch]):

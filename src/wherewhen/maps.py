@@ -60,18 +60,19 @@ class Maps:
             return self._shape, self._dtype
         return self._shape[1:], np.dtype(np.uint8)
 
-    def gather(self, kind: Kind, index: np.ndarray) -> np.ndarray:
+    def gather(self, kind: Kind, index: np.ndarray, dtype: type[np.float32] | None = None) -> np.ndarray:
         """Copy some rows.
 
         Args:
             kind: Which files.
             index: (n, 2) file number and row in it; number -1 gives a mask of 255.
+            dtype: Of the copy; None is the stored one. Asking for it here saves going through the bytes again.
 
         Returns:
             (n, C, H, W) pixels or (n, H, W) masks.
         """
-        shape, dtype = self._form(kind)
-        out = np.empty((len(index), *shape), dtype)
+        shape, stored = self._form(kind)
+        out = np.empty((len(index), *shape), dtype or stored)
         files = self._files[kind]
         for place, (number, row) in enumerate(index.tolist()):  # one copy each: quicker than an index into every file
             out[place] = UNKNOWN if number < 0 else files[number][row]

@@ -124,9 +124,9 @@ class PatchStore:
         """Whether any patch has a mask."""
         return bool((self._mask_index[:, 0] >= 0).any())
 
-    def pixels(self, rows: np.ndarray) -> np.ndarray:
-        """Stored numbers of some patches, (n, C, H, W), a copy."""
-        return self._maps.gather("pixels", self._pixel_index[rows])
+    def pixels(self, rows: np.ndarray, dtype: type[np.float32] | None = None) -> np.ndarray:
+        """Stored numbers of some patches, (n, C, H, W), a copy; `dtype` is that of the store, or float32."""
+        return self._maps.gather("pixels", self._pixel_index[rows], dtype)
 
     def masks(self, rows: np.ndarray) -> np.ndarray:
         """Class index a pixel of some patches, (n, H, W) uint8; 255 unknown, also where there is no mask."""

@@ -73,9 +73,9 @@ class Samples(ABC):
         """Type of the stored numbers."""
         return self.store.dtype
 
-    def pixels(self, rows: np.ndarray) -> np.ndarray:
-        """Stored numbers, (n, C, H, W)."""
-        return self.store.pixels(rows)
+    def pixels(self, rows: np.ndarray, dtype: type[np.float32] | None = None) -> np.ndarray:
+        """Stored numbers, (n, C, H, W), as they are stored or as float32."""
+        return self.store.pixels(rows, dtype)
 
     def positions(self, ids: Sequence[str], tested: str | Path) -> np.ndarray:
         """Positions of named samples, (n,) int64.
@@ -210,9 +210,9 @@ class Pairs(Masked):
         bands, height, width = self.store.shape
         return self.dates * bands, height, width
 
-    def pixels(self, rows: np.ndarray) -> np.ndarray:
+    def pixels(self, rows: np.ndarray, dtype: type[np.float32] | None = None) -> np.ndarray:
         """Bands of the first image, then of the second, (n, 2C, H, W)."""
-        return np.concatenate([self.store.pixels(image) for image in self.members[rows].T], axis=1)
+        return np.concatenate([self.store.pixels(image, dtype) for image in self.members[rows].T], axis=1)
 
     def masks(self, rows: np.ndarray) -> np.ndarray:
         """1 where the place changed, else 0, (n, H, W) uint8; 255 unknown."""
