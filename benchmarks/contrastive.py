@@ -1,6 +1,6 @@
 """Images a second of MoCo v2: our step beside torchgeo's task and lightly's example; and what SACo's groups cost.
 
-MoCo v2, ResNet-18 with the published stem, 64 px, batch 256, 4,096 keys, SGD, float32; steps in turn in one process:
+MoCo v2, ResNet-18 with the published stem, 64 px, batch 256, 4,096 keys, SGD; steps in turn in one process:
 
 - ours: the task as a Trainer drives it (its batches, views, both networks, optimiser, key network, queue), without
   the Trainer;
@@ -16,7 +16,7 @@ three bands, batch 32, 64 px: forward and backward of the encoder, the groups' t
 alone, then run:
 
     uv pip install --no-deps torchgeo==0.8.1 lightly==1.6.0 lightly_utils kornia kornia_rs einops
-    python benchmarks/contrastive.py [--threads 2] [--workers 0] [--batch 256] [--repeats 5]
+    python benchmarks/contrastive.py [--threads 2] [--workers 0] [--bf16] [--repeats 5]
 """
 
 import argparse
@@ -38,6 +38,7 @@ from wherewhen.bands import load_sensor
 from wherewhen.build import build
 from wherewhen.contrast.methods import METHODS
 from wherewhen.encoders import Grouped, encode
+from wherewhen.encoders.layout import channels_last
 from wherewhen.store import PatchStore
 from wherewhen.tasks.pretrain import Pretraining, shown_groups
 from wherewhen.tasks.pretrain_data import PlacesData
@@ -153,8 +154,8 @@ def groups(batch: int = 32) -> dict[str, Callable[[], None]]:
     bands = load_sensor("sentinel2_l2a").bands
     spec = shown_groups({"name": "Timm", "model": "resnet18"}, METHODS["saco"])
     about = {"channels": len(bands), "image_size": SIZE, "bands": tuple(band.name for band in bands)}
-    grouped = build(spec, Grouped, "wherewhen.encoders", **about, spread=0.5)
-    plain = build({"name": "Timm", "model": "resnet18"}, nn.Module, "wherewhen.encoders", channels=3, image_size=SIZE)
+    grouped = channels_last(build(spec, Grouped, "wherewhen.encoders", **about, spread=0.5))
+    plain = channels_last(build(spec["encoder"], nn.Module, "wherewhen.encoders", channels=3, image_size=SIZE))
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(batch, len(bands), SIZE, SIZE, generator=generator)
     shown = len(grouped.groups) + len(grouped.patterns)
@@ -172,6 +173,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--workers", type=int, default=0, help="of torchgeo's and lightly's loaders")
     parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--bf16", action="store_true", help="everyone under automatic bfloat16, as `bf16-mixed` trains")
     parser.add_argument("--steps", type=int, default=1, help="in a row")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
@@ -184,8 +186,10 @@ def main() -> None:
         for name, make in rivals.items():
             if find_spec(name):
                 contestants[name] = make(store, arguments.batch, arguments.workers)
-        whole = in_turn(clocks(contestants, arguments.steps, CPU), arguments.repeats)
+        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16):
+            whole = in_turn(clocks(contestants, arguments.steps, CPU), arguments.repeats)
     print(f"ResNet-18, {SIZE} px, batch {arguments.batch}, {QUEUE:,} keys; {machine(CPU)}; ", end="")
+    print("bfloat16; " if arguments.bf16 else "float32; ", end="")
     print(f"{arguments.workers} worker(s); median of {arguments.repeats} × {arguments.steps} steps, in turn\n")
     rows = [["MoCo v2", "images/s", "ours is faster by"]]
     rows += [[name, f"{arguments.batch / t:.1f}", f"{t / whole[OURS]:.2f}"] for name, t in whole.items()]
