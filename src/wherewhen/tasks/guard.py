@@ -7,7 +7,8 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from wherewhen.errors import UserError
+from wherewhen.errors import UserError, note
+from wherewhen.tasks import company
 from wherewhen.tasks.memory import too_large
 from wherewhen.tasks.run import Journal
 
@@ -22,6 +23,11 @@ class GuardedModule(pl.LightningModule):
 
     def smaller(self, batch: Any, parts: int) -> tuple[Any, str] | None:
         """A step that needs about one part of the memory, and the setting that makes it; None where none does."""
+
+    def on_fit_start(self) -> None:
+        """Tell of other programs that would slow the training."""
+        if self.trainer.is_global_zero and self.device.type == "cpu" and (crowd := company.told()):
+            note(crowd)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Hold the batch, for a step that does not fit into memory."""
