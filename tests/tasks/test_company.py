@@ -1,5 +1,6 @@
 """A word on other programs, where there are some."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,15 @@ def test_advice_where_threads_would_wait(load: float, threads: int, cores: int, 
 def test_a_training_tells_it(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("os.getloadavg", lambda: (2.0, 0.0, 0.0))
+    monkeypatch.setattr(company, "busy", lambda: 2.0)
     monkeypatch.setattr("torch.get_num_threads", lambda: 64)
     path = write_config(tmp_path / "c.yaml", settings(store))
     assert main(["fit", "--config", str(path), "--run", str(tmp_path / "run")]) == 0
     assert "other programs keep about" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not company.STAT.is_file(), reason="only Linux says how busy it is")
+def test_the_share_of_busy_cores_is_one() -> None:
+    found = company.busy(0.1)
+    assert found is not None
+    assert -0.1 <= found <= (os.cpu_count() or 1) + 0.1

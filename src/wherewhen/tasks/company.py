@@ -1,8 +1,12 @@
 """Whether other programs keep the processor busy, which slows a training of several threads many times over."""
 
 import os
+import time
+from pathlib import Path
 
 import torch
+
+STAT = Path("/proc/stat")
 
 
 def crowded(load: float, threads: int, cores: int) -> str | None:
@@ -11,7 +15,7 @@ def crowded(load: float, threads: int, cores: int) -> str | None:
     Threads of a step meet at every operation, and one that has lost its core to another program holds up all.
 
     Args:
-        load: Other programs that want a core, such as the mean of the last minute.
+        load: Cores that other programs keep busy.
         threads: Of the training.
         cores: That it may use.
     """
@@ -24,8 +28,24 @@ def crowded(load: float, threads: int, cores: int) -> str | None:
     )
 
 
+def busy(seconds: float = 0.3) -> float | None:
+    """Cores that work while this process sleeps; None where the system does not say (Linux does)."""
+    if not STAT.is_file():
+        return None
+    idle, total = _jiffies()
+    time.sleep(seconds)
+    later, end = _jiffies()
+    return (os.cpu_count() or 1) * (1 - (later - idle) / max(end - total, 1))
+
+
+def _jiffies() -> tuple[int, int]:
+    """Idle and all, of all cores since the start."""
+    times = [int(word) for word in STAT.read_text().split("\n", 1)[0].split()[1:9]]
+    return times[3] + times[4], sum(times)
+
+
 def told() -> str | None:
     """The same of this machine, now; None where it cannot be known."""
-    if not hasattr(os, "getloadavg") or not hasattr(os, "sched_getaffinity"):
-        return None
-    return crowded(os.getloadavg()[0], torch.get_num_threads(), len(os.sched_getaffinity(0)))
+    threads = torch.get_num_threads()
+    load = busy() if threads > 1 and hasattr(os, "sched_getaffinity") else None
+    return None if load is None else crowded(load, threads, len(os.sched_getaffinity(0)))
