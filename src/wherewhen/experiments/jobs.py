@@ -13,6 +13,7 @@ from pathlib import Path
 
 from wherewhen.experiments.cells import RESULT
 from wherewhen.files import make_folder
+from wherewhen.tasks.company import available_cores
 
 WORKER = ("-m", "wherewhen.experiments.work")  # for Python; the folders of the cells follow
 PATIENCE = 0.2  # seconds between two looks
@@ -56,11 +57,6 @@ def environments(workers: int | None, device: str) -> list[Environment]:
     count = workers or len(gpus) or cores
     common = {"OMP_NUM_THREADS": str(max(1, cores // count)), "OMP_WAIT_POLICY": "passive"}
     return [common | {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)] if gpus else ""} for i in range(count)]
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:

@@ -12,7 +12,7 @@ import yaml
 from wherewhen.errors import UserError
 from wherewhen.experiments.cells import PLAN, Cell, Order, budget_words, content_id, digest, finished, result
 from wherewhen.experiments.jobs import Job, device_words
-from wherewhen.experiments.rows import Row
+from wherewhen.experiments.rows import Row, target_of
 from wherewhen.files import read_yaml, write_json
 from wherewhen.store import PatchStore
 from wherewhen.tasks.data import StoreData
@@ -164,7 +164,7 @@ def kind_of(stores: Iterable[Path], rows: Iterable[Row]) -> LabelKind:
         UserError: A path is no store, stores or rows differ, there are no labels, or a row is for one label a patch.
     """
     kinds = {PatchStore.open(path).label_kind: path for path in stores}
-    targets = {(read_yaml(row.config).get("data") or {}).get("target", "patch"): row.name for row in rows}
+    targets = {target_of(row.config): row.name for row in rows}
     for found, what in ((kinds, "kind of label"), (targets, "data.target")):
         if len(found) > 1:
             names = " and ".join(f"{where} ({kind})" for kind, where in found.items())

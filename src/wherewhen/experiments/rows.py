@@ -8,6 +8,7 @@ from typing import Any
 from wherewhen.errors import UserError
 from wherewhen.experiments.cells import STUDENT, Question
 from wherewhen.files import read_yaml
+from wherewhen.tasks.samples import Target
 
 ALGORITHMS = {
     "fixmatch": "FixMatch",
@@ -196,3 +197,13 @@ def trained(path: Path, controls: bool) -> list[Row]:
             ),
         ]
     return rows
+
+
+def target_of(config: Path) -> Target:
+    """What a configuration learns, `data.target`.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    target: Target = (read_yaml(config).get("data") or {}).get("target", "patch")
+    return target

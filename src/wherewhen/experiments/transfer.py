@@ -14,7 +14,7 @@ from wherewhen.contrast.methods import METHODS
 from wherewhen.errors import UserError
 from wherewhen.experiments import jobs
 from wherewhen.experiments.cells import PLAN, STUDENT, Cell, Order, content_id, digest, finished, result
-from wherewhen.experiments.rows import configuration
+from wherewhen.experiments.rows import configuration, target_of
 from wherewhen.files import alone, read_yaml, write_json
 from wherewhen.store import PatchStore
 from wherewhen.tasks.pretrain import GROUPS, shown_groups
@@ -106,7 +106,7 @@ class Plan:
             raise UserError(f"{args.tasks} holds none of {', '.join(TASKS)} (.yaml); give a folder such as {EXAMPLE}")
         ids, store = {path: content_id(path) for path in (args.places, args.store)}, PatchStore.open(args.store)
         for config in tasks.values():
-            samples_of(store, (read_yaml(config).get("data") or {}).get("target", "patch"))
+            samples_of(store, target_of(config))
         plan = cls(args, tasks, ids, store.label_kind == "one")
         for seed in args.seeds:
             for row in args.rows or there(args.configs):

@@ -4,8 +4,6 @@ import os
 import time
 from pathlib import Path
 
-import torch
-
 STAT = Path("/proc/stat")
 
 
@@ -44,8 +42,15 @@ def _jiffies() -> tuple[int, int]:
     return times[3] + times[4], sum(times)
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def told() -> str | None:
-    """The same of this machine, now; None where it cannot be known."""
+    """As `crowded`, of this machine, now; None, too, where the system does not say."""
+    import torch
+
     threads = torch.get_num_threads()
-    load = busy() if threads > 1 and hasattr(os, "sched_getaffinity") else None
-    return None if load is None else crowded(load, threads, len(os.sched_getaffinity(0)))
+    load = busy() if threads > 1 else None
+    return None if load is None else crowded(load, threads, available_cores())
