@@ -174,7 +174,7 @@ def test_mistakes_are_named_before_long_work_starts(
         (["--save_every", "0"], "save_every is 0"),
         (["--seed", "-1"], "seed is -1"),
         (["--trainer.accumulate_grad_batches", "2"], "accumulate_grad_batches"),
-        (["--trainer.strategy", "fsdp"], "trainer.strategy fsdp gives each process a part"),
+        (["--trainer.strategy", "deepspeed"], "trainer.strategy deepspeed divides one network"),
         (["--trainer.val_check_interval", "0.5"], "settings"),
         (["--trainer.max_steps", "-1"], "max_steps"),
     ],

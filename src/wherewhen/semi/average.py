@@ -4,7 +4,7 @@ import copy
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from wherewhen.errors import UserError
@@ -34,7 +34,7 @@ class Average(nn.Module):
         """Move towards `model`; whole-number buffers (batch norm's counter) are copied."""
         ours, theirs = self.module.state_dict(), model.state_dict()
         mixed = [name for name, value in ours.items() if value.is_floating_point()]
-        self._mix([ours[name] for name in mixed], [theirs[name] for name in mixed], None)
+        self._mix([here(ours[name]) for name in mixed], [here(theirs[name]) for name in mixed], None)
         for name in ours.keys() - mixed:
             ours[name].copy_(theirs[name])
 
@@ -45,3 +45,9 @@ class Average(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The averaged network's answer."""
         return self.module(*args, **kwargs)
+
+
+def here(x: Tensor) -> Tensor:
+    """What this process holds of a tensor: all of it, or its part where the network is divided among processes."""
+    part: Tensor = x.to_local() if hasattr(x, "to_local") else x  # a DTensor, whose import takes half a second
+    return part

@@ -39,7 +39,8 @@ for message in (
 ):
     warnings.filterwarnings("ignore", message=f"[\\s\\S]*{message}")
 
-SHARDED = ("fsdp", "deepspeed", "modelparallel")  # strategies
+FSDP = "fsdp"  # ours, not Lightning's
+SHARDED = (FSDP, "deepspeed", "modelparallel")  # strategies
 
 
 class RunCli(LightningCLI):
@@ -120,10 +121,10 @@ class RunCli(LightningCLI):
             raise UserError("trainer.accumulate_grad_batches must be 1; make the batches of data as large as they fit")
         strategy = self.config.trainer.strategy
         name = strategy if isinstance(strategy, str) else getattr(strategy, "class_path", "")
-        if any(word in name.lower().replace("_", "") for word in SHARDED):
+        if name != FSDP and any(word in name.lower().replace("_", "") for word in SHARDED):
             raise UserError(
-                f"trainer.strategy {name} gives each process a part of the networks, but their averages and the check "
-                "of every step need them whole; use ddp"
+                f"trainer.strategy {name} divides one network among processes, but here averages must be divided with "
+                f"it; use {FSDP}, or ddp"
             )
         if self.config.from_scratch:
             self.config.model.encoder.pop("weights", None)
@@ -150,6 +151,10 @@ class RunCli(LightningCLI):
         if settings.enable_progress_bar is not False:
             callbacks.append(Progress(journal))
         logger = tensorboard(self.run) if settings.logger is None else settings.logger
+        if settings.strategy == FSDP:
+            from wherewhen.tasks.sharded import Sharded
+
+            kwargs["strategy"] = Sharded()
         if not self.training:
             logger = False  # what an evaluation writes must not depend on the clock
         try:

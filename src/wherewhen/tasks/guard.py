@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from wherewhen.errors import UserError, note
+from wherewhen.semi.average import here
+from wherewhen.semi.state import mean_over_processes
 from wherewhen.tasks import company
 from wherewhen.tasks.memory import too_large
 from wherewhen.tasks.run import Journal
@@ -40,7 +42,9 @@ class GuardedModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Look whether the step is any good: one whose gradients are not finite must change nothing."""
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        self.good = torch.stack(torch._foreach_norm(gradients)).sum().isfinite()
+        size = torch.stack(torch._foreach_norm([here(gradient) for gradient in gradients])).sum()
+        divided = any(here(gradient) is not gradient for gradient in gradients)
+        self.good = (mean_over_processes(size) if divided else size).isfinite()
         optimizer.found_inf = (~self.good).float()  # type: ignore[attr-defined]  # the fused step reads it on the device
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
