@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -48,6 +49,11 @@ def test_every_public_name_is_found_and_others_are_not() -> None:
     assert set(wherewhen.__all__) <= set(dir(wherewhen))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = wherewhen.nothing
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"wherewhen {version('wherewhen')}\n"
 
 
 def test_unknown_verbs_and_no_verb_exit_with_two(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 
+from wherewhen import __version__
 from wherewhen.errors import UserError
 
 # verb -> (module, function taking the remaining arguments and returning the exit code, what it does)
@@ -30,6 +31,7 @@ VERBS = {
 
 USAGE = """\
 usage: wherewhen VERB ... [--debug]
+       wherewhen --version
 
 Turn a satellite archive and a handful of labels into a model that needs the image alone.
 
@@ -54,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(usage(), end="")
         return 0 if words else 2
+    if words[0] == "--version":
+        print(f"wherewhen {__version__}")
+        return 0
     if words[0] not in VERBS:
         print(f"wherewhen: there is no verb {words[0]!r}; choose one of {', '.join(VERBS)}", file=sys.stderr)
         return 2
