@@ -16,7 +16,7 @@ three bands, batch 32, 64 px: forward and backward of the encoder, the groups' t
 alone, then run:
 
     uv pip install --no-deps torchgeo==0.8.1 lightly==1.6.0 lightly_utils kornia kornia_rs einops
-    python benchmarks/contrastive.py [--threads 2] [--workers 0] [--bf16] [--repeats 5]
+    python benchmarks/contrastive.py [--threads 2] [--workers 0] [--bf16 all|ours] [--repeats 5]
 """
 
 import argparse
@@ -167,13 +167,23 @@ def groups(batch: int = 32) -> dict[str, Callable[[], None]]:
     return {f"SACo's {shown} groups": work(grouped, image), f"{shown} plain images": work(plain, images)}
 
 
+def in_bfloat16(step: Callable[[], None]) -> Callable[[], None]:
+    """The same step under automatic bfloat16, as `bf16-mixed` trains."""
+    return cast(Callable[[], None], torch.autocast("cpu", torch.bfloat16)(step))
+
+
 def main() -> None:
     """Print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--workers", type=int, default=0, help="of torchgeo's and lightly's loaders")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--bf16", action="store_true", help="everyone under automatic bfloat16, as `bf16-mixed` trains")
+    parser.add_argument(
+        "--bf16",
+        choices=("nobody", "ours", "all"),
+        default="nobody",
+        help="who works under automatic bfloat16: ours alone as our configurations train, which say bf16-mixed",
+    )
     parser.add_argument("--steps", type=int, default=1, help="in a row")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
@@ -186,18 +196,21 @@ def main() -> None:
         for name, make in rivals.items():
             if find_spec(name):
                 contestants[name] = make(store, arguments.batch, arguments.workers)
-        with torch.autocast("cpu", torch.bfloat16, enabled=arguments.bf16):
-            whole = in_turn(clocks(contestants, arguments.steps, CPU), arguments.repeats)
+        halved = {"nobody": (), "ours": (OURS,), "all": tuple(contestants)}[arguments.bf16]
+        contestants |= {name: in_bfloat16(contestants[name]) for name in halved}
+        whole = in_turn(clocks(contestants, arguments.steps, CPU), arguments.repeats)
+        parts = groups()
+        parts |= {name: in_bfloat16(parts[name]) for name in parts if arguments.bf16 == "all"}
+        cost = in_turn(clocks(parts, arguments.steps, CPU), arguments.repeats)
     print(f"ResNet-18, {SIZE} px, batch {arguments.batch}, {QUEUE:,} keys; {machine(CPU)}; ", end="")
-    print("bfloat16; " if arguments.bf16 else "float32; ", end="")
+    print(f"in bfloat16: {arguments.bf16}; ", end="")
     print(f"{arguments.workers} worker(s); median of {arguments.repeats} × {arguments.steps} steps, in turn\n")
     rows = [["MoCo v2", "images/s", "ours is faster by"]]
     rows += [[name, f"{arguments.batch / t:.1f}", f"{t / whole[OURS]:.2f}"] for name, t in whole.items()]
     print(table(rows), end="\n\n")
-    parts = in_turn(clocks(groups(), arguments.steps, CPU), arguments.repeats)
-    plain = parts[next(name for name in parts if "plain" in name)]
-    cost = [["forward and backward, batch 32", "ms", "× plain"]]
-    print(table(cost + [[name, f"{1e3 * t:.0f}", f"{t / plain:.2f}"] for name, t in parts.items()]))
+    plain = cost[next(name for name in cost if "plain" in name)]
+    rows = [["forward and backward, batch 32", "ms", "× plain"]]
+    print(table(rows + [[name, f"{1e3 * t:.0f}", f"{t / plain:.2f}"] for name, t in cost.items()]))
 
 
 if __name__ == "__main__":
