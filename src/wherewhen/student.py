@@ -163,12 +163,11 @@ class Student:
 
     def _padded(self, stored: np.ndarray) -> np.ndarray:
         side, shape = self.image_size, stored.shape[-2:]
-        if shape == (side, side):
-            return stored  # as in training, whether or not it is a multiple
         step = self.stride
-        rows, columns = (
-            pictures.reflected(length, side if step is None else -(-length // step) * step) for length in shape
-        )
+        wanted = tuple(side if step is None else -(-length // step) * step for length in shape)
+        if shape in (wanted, (side, side)):
+            return stored  # as in training, whether or not it is a multiple
+        rows, columns = (pictures.reflected(*lengths) for lengths in zip(shape, wanted, strict=True))
         return stored[..., rows[:, None], columns]
 
 
