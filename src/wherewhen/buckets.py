@@ -22,7 +22,11 @@ from wherewhen.files import atomic_path, sha256_of, write_json
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-SCHEMES = ("s3", "gs", "az")
+SCHEMES = {  # and where keys and addresses are
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_ENDPOINT",
+}
 LISTING = "copied.json"
 LAST = ("store.json", "last.ckpt")  # without it a store counts as unfinished; a run goes on from the other
 _THREADS, _PIECE = 8, 1 << 23
@@ -100,8 +104,8 @@ class Bucket:
         """The one message for a bucket that does not answer as it should."""
         lines = str(error).strip().splitlines()
         return UserError(
-            f"{self.url}: {lines[0] if lines else type(error).__name__}; check its name, the network, and the keys and "
-            "region in the environment (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, …)"
+            f"{self.url}: {lines[0] if lines else type(error).__name__}; check its name, the network, and the keys in "
+            f"the environment ({SCHEMES[urlsplit(self.url).scheme]})"
         )
 
     def files(self) -> dict[str, int]:
