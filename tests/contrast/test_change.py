@@ -153,9 +153,3 @@ def test_without_a_book_the_query_image_is_not_shown_to_the_key_network() -> Non
 def test_settings_that_cannot_work_are_named() -> None:
     with pytest.raises(UserError, match=r"decay 1\.0"):
         ChangeBook(PLACES, decay=1.0)
-
-
-def test_without_scikit_learn_it_is_said_before_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wherewhen.contrast.change.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="CACo needs scikit-learn"):
-        ChangeBook(PLACES)

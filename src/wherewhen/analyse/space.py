@@ -87,10 +87,6 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         UserError: A folder is no run, or the store has no labels or other bands.
     """
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        raise UserError("this needs scikit-learn; install it with `pip install 'wherewhen[experiments]'`") from error
     networks = [network(folder) for folder in args.runs]
     store = PatchStore.open(args.store or networks[0].store)
     for one in networks:

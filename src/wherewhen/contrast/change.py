@@ -6,7 +6,6 @@ Notation: N images of this process, M of all processes, Q queue, D width. The tw
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -42,8 +41,6 @@ class ChangeBook(nn.Module):
         super().__init__()
         if not 0 <= decay < 1:
             raise UserError(f"decay {decay} of the change ratios is outside [0, 1); 0.8 is published")
-        if find_spec("sklearn") is None:
-            raise UserError("CACo needs scikit-learn; install it with `pip install 'wherewhen[experiments]'`")
         self.decay = decay
         self.register_buffer("ratio", torch.zeros(places, 2))
         self.register_buffer("seen", torch.zeros(places, 2, dtype=torch.bool))

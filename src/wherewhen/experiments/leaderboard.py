@@ -1,9 +1,7 @@
 """Every method of a folder of configurations, beside classifiers that keep it honest."""
 
 import argparse
-from importlib.util import find_spec
 
-from wherewhen.errors import UserError
 from wherewhen.experiments import grid
 from wherewhen.experiments.rows import of_folder
 
@@ -20,6 +18,4 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UserError: The call cannot work, or a finished cell has other settings.
     """
-    if find_spec("sklearn") is None:
-        raise UserError("the leaderboard needs scikit-learn; install it with `pip install 'wherewhen[experiments]'`")
     return grid.run(args, "leaderboard", lambda folder: of_folder(folder, args.controls))

@@ -113,5 +113,5 @@ def absent(of: "Subject") -> Iterator[str]:
             yield f"Errors of {run.name}: it kept no maps; a test of more than 200 MB keeps none."
         teacher = (run.config.get("model") or {}).get("teacher")
         for name, what in (("prior_places.csv", "prior"), ("metadata.csv", "metadata")):
-            if teacher and not (run.home / name).is_file():
+            if teacher and not of.dense and not (run.home / name).is_file():
                 yield f"What is told of {run.name} by: wherewhen analyse {what} --run {run.home}"
