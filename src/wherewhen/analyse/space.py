@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> None:
         told = ", ".join(f"by {what} {apart:.3f}" for what, (_, apart) in panels[one.name].items())
         print(f"{one.name}: silhouette {told}")
     draw(panels, args.out)
-    print(f"{args.out}: {len(rows)} test patches of {store}")
+    print(f"{args.out}: {len(rows)} test patches of {store.path}")
 
 
 def network(folder: Path) -> Network:
