@@ -14,7 +14,7 @@ from wherewhen.store import PatchStore
 
 matplotlib.use("Agg")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # told apart by all eyes
-SHOWN = ("val/accuracy", "val/balanced_accuracy", "val/map_macro", "val/knn", "val/linear")
+SHOWN = ("val/accuracy", "val/balanced_accuracy", "val/map_macro", "probe/knn", "probe/linear")
 GRID: dict[str, Any] = {"color": "0.9", "linewidth": 0.6}
 
 

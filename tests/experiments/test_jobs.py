@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from wherewhen.errors import UserError
 from wherewhen.experiments import jobs
 from wherewhen.experiments.jobs import Job, environments
 
@@ -87,6 +88,11 @@ def is_gone(process: int) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def test_no_workers_are_refused() -> None:
+    with pytest.raises(UserError, match="--workers is -1"):
+        jobs.environments(-1, "cpu")
 
 
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 import csv
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from tests.tasks.conftest import settings, write_config
 from tests.tasks.conftest import store as store  # a fixture
 from wherewhen import cli
 from wherewhen.cli import main
+from wherewhen.errors import UserError
 from wherewhen.tasks import guard
 from wherewhen.tasks.task import LabelEfficient
 
@@ -48,6 +51,40 @@ def test_skipped_steps_are_counted(store: Path, tmp_path: Path, broken: set[int]
     broken |= {3, 4, 9}
     assert fit(store, tmp_path, algorithm=None, teacher=None) == 0
     assert figures(tmp_path / "run", "steps/skipped") == {4: 1, 6: 1, 10: 1}  # two steps a row
+
+
+def test_gradients_are_clipped_in_mixed_precision(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    norms, step = list[float](), torch.optim.AdamW.step
+
+    def watched(self: torch.optim.AdamW, closure: Any = None) -> Any:
+        done = step(self, closure)
+        weights = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(torch.stack(torch._foreach_norm(weights)).norm().item())
+        return done
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    config = settings(store, algorithm=None, teacher=None)
+    config["trainer"] |= {"max_steps": 3, "val_check_interval": 3, "precision": "bf16-mixed", "gradient_clip_val": 0.01}
+    words = ["fit", "--config", str(write_config(tmp_path / "c.yaml", config)), "--run", str(tmp_path / "run")]
+    assert main(words) == 0
+    assert norms == pytest.approx([0.01] * 3, rel=1e-3)
+    module = guard.GuardedModule()
+    module.trainer = cast(pl.Trainer, SimpleNamespace(precision="16-mixed"))
+    with pytest.raises(UserError, match="does not go with trainer"):
+        module.configure_gradient_clipping(torch.optim.AdamW([torch.zeros(1)]), 0.01)
+
+
+def test_weights_without_a_use_are_told_of_under_ddp(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unused(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Expected to have finished reduction …: enable find_unused_parameters=True")
+
+    monkeypatch.setattr(pl.Trainer, "fit", unused)
+    assert fit(store, tmp_path) == 2
+    assert "give --trainer.strategy ddp_find_unused_parameters_true" in capsys.readouterr().err
 
 
 def test_a_training_that_only_skips_ends_with_a_report(

@@ -207,7 +207,7 @@ def test_patches_trained_at_another_size(tmp_path: Path) -> None:
     assert (answer.argmax(1) == network.student.predict_proba(doubled)[..., ::2, ::2].argmax(1)).mean() > 0.9
 
 
-def test_a_map_of_patches(classifier: Path, tmp_path: Path) -> None:
+def test_a_map_of_patches(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pixels = picture(100, 70)
     scene = write_scene(tmp_path / "scene.tif", pixels)
     call = ["predict", "--run", str(classifier), "--scenes", str(scene), "--device", "cpu", "--step", "8", "--out"]
@@ -229,6 +229,13 @@ def test_a_map_of_patches(classifier: Path, tmp_path: Path) -> None:
         west, south, east, north = line.geometry.bounds
         assert (west, north) == pytest.approx(TRANSFORM @ (8 * column, 8 * row))
         assert (east - west, north - south) == pytest.approx((80, 80))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "maps").iterdir()}
+    assert len(before) == 3
+    assert main([*call, str(tmp_path / "maps")]) == 0
+    capsys.readouterr()
+    assert main([*call, str(tmp_path / "maps"), "--flips"]) == 2
+    assert "is a map of other weights, scenes or settings" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "maps").iterdir()} == before
 
 
 def test_change_between_two_scenes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

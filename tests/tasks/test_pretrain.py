@@ -95,7 +95,7 @@ def test_every_method_trains_and_leaves_an_encoder_and_a_journal(method: str, pl
     assert main(["pretrain", "--config", str(path), "--run", str(run)]) == 0
     assert {"encoder.safetensors", "curves.png", "metrics.csv"} <= {file.name for file in run.iterdir()}
     rows = journal(run)
-    assert [row["step"] for row in rows if row["name"] == "val/knn"] == ["0", "4", "8", "9"]
+    assert [row["step"] for row in rows if row["name"] == "probe/knn"] == ["0", "4", "8", "9"]
     losses = {row["name"] for row in rows if row["name"].startswith("train/")}
     spaces = {f"train/space{s}" for s in range(len(METHODS[method].spaces))}
     assert losses == {"train/loss", *spaces} | ({"train/agreement"} if METHODS[method].grouped else set())

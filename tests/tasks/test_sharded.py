@@ -1,5 +1,6 @@
 """A training whose networks are divided among processes is the training of one process."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,9 +11,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from tests.tasks.conftest import make_store, settings, write_config
 from wherewhen.cli import main
+from wherewhen.tasks.sharded import blocks
 
 WORKER = """
 import os, sys
@@ -89,8 +92,10 @@ def test_a_checkpoint_is_that_of_one_process(folder: Path) -> None:
     torch.testing.assert_close(divided["state_dict"], alone["state_dict"], atol=1e-3, rtol=0)
     for ours, theirs in zip(divided["optimizer_states"], alone["optimizer_states"], strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
-    words = ["test", "--run", str(folder / "divided"), "--trainer.devices", "1", "--trainer.strategy", "auto"]
-    assert main(words) == 0
+    assert main(["test", "--run", str(folder / "divided")]) == 0  # whatever its configuration says of processes
+    assert main(["test", "--run", str(folder / "alone")]) == 0
+    tested = [json.loads((folder / run / "test.json").read_text()) for run in ("alone", "divided")]
+    assert tested[1]["accuracy"] == pytest.approx(tested[0]["accuracy"], abs=5)
 
 
 def test_each_process_holds_its_part_and_goes_on_to_the_same_bits_after_a_kill(folder: Path) -> None:
@@ -105,6 +110,12 @@ def test_each_process_holds_its_part_and_goes_on_to_the_same_bits_after_a_kill(f
     ended, whole = (checkpoint(folder / run) for run in ("killed", "divided"))
     for part in ("state_dict", "optimizer_states"):
         torch.testing.assert_close(ended[part], whole[part], atol=0, rtol=0)
+
+
+def test_blocks_within_blocks_come_first() -> None:
+    inner = nn.ModuleDict({"blocks": nn.Sequential(nn.Linear(2, 2), nn.ReLU())})
+    outer = nn.ModuleDict({"blocks": nn.ModuleList([inner, nn.ModuleList([nn.Linear(2, 2)])])})
+    assert [type(block).__name__ for block in blocks(outer)] == ["Linear", "ReLU", "ModuleDict"]
 
 
 def test_a_step_that_is_bad_in_one_part_is_passed_over_by_all(folder: Path) -> None:

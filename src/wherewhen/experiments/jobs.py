@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wherewhen.errors import UserError
 from wherewhen.experiments.cells import RESULT
 from wherewhen.files import make_folder
 from wherewhen.tasks.company import available_cores
@@ -52,7 +53,12 @@ def environments(workers: int | None, device: str) -> list[Environment]:
     Args:
         workers: How many; None takes one a visible GPU, or one a core.
         device: "cpu", or "auto" for GPUs where there are some.
+
+    Raises:
+        UserError: There would be none.
     """
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers is {workers}; it must be at least 1")
     cores, gpus = available_cores(), visible_gpus() if device == "auto" else []
     count = workers or len(gpus) or cores
     common = {"OMP_NUM_THREADS": str(max(1, cores // count)), "OMP_WAIT_POLICY": "passive"}

@@ -52,9 +52,8 @@ class Plan:
         Raises:
             UserError: A number is out of range, or the stores do not fit together.
         """
-        for name, value in (("workers", args.workers), ("steps", args.steps)):
-            if value is not None and value < 1:
-                raise UserError(f"--{name} is {value}; it must be at least 1")
+        if args.steps is not None and args.steps < 1:
+            raise UserError(f"--steps is {args.steps}; it must be at least 1")
         stores = named(args.store)
         plan = cls(args, rows, stores, kind_of(stores.values(), rows))
         ids = {name: content_id(path) for name, path in plan.stores.items()}
@@ -193,8 +192,10 @@ def stretched(config: dict[str, Any], steps: int) -> list[str]:
             value = (value or {}).get(key)
         return value
 
-    factor = steps / find("trainer.max_steps")
     words = ["--trainer.max_steps", str(steps)]
+    if (usual := find("trainer.max_steps")) is None:
+        return words
+    factor = steps / usual
     for path in IN_STEPS:
         if isinstance(value := find(path), int):
             words += [f"--{path}", str(max(1, round(value * factor)) if value else 0)]

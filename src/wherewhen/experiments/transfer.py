@@ -117,7 +117,8 @@ class Plan:
         """A row's cells of one seed."""
         config = configuration(self.args.configs, LIKE.get(row, row))
         model, source, words = read_yaml(config)["model"], row, ["--seed", str(seed)]
-        method, settings = METHODS[model["method"]], (model.get("groups", GROUPS), model.get("texture", "bands"))
+        method = METHODS[model.get("method", "saco")]
+        settings = model.get("groups", GROUPS), model.get("texture", "bands")
         spec = shown_groups(model["encoder"], method, *settings)
         if row not in LIKE:
             cell = Cell(PRETRAIN, "store", None, row, seed)

@@ -17,7 +17,7 @@ from wherewhen.ingest.rasters import Grid
 from wherewhen.predict import cog
 from wherewhen.predict.making import Part
 from wherewhen.predict.network import Network
-from wherewhen.predict.scene_map import digest_of
+from wherewhen.predict.scene_map import DIGEST, digest_of, is_finished
 from wherewhen.scenes import Scene, Window
 
 FEWEST = 0.5  # share of a patch that must show ground
@@ -89,7 +89,7 @@ class GridMap:
             height, width = scene.grid.shape
             raise ValueError(f"it has {height} × {width} pixels, less than a patch of {side} × {side}")
         cells = Cells(scene.grid.shape, side, step or side)
-        digest = digest_of([scene], network.digest, list(cells), batch)
+        digest = digest_of([scene], network.digest, list(cells))
         return cls(scene, out, cells, batch, network.classes, network.student.kind == "many", digest)
 
     @property
@@ -116,7 +116,14 @@ class GridMap:
         return range(0, self.cells.size[0], TOGETHER)
 
     def parts(self, split: bool) -> list[Part]:
-        """Rows that are not there, some together, whether or not they are for several workers."""
+        """Rows that are not there, some together, whether or not they are for several workers.
+
+        Raises:
+            UserError: A map of other weights, scenes or settings is there.
+        """
+        finished = [is_finished(path, self.digest) for path in self._maps()]
+        if all(finished) and self._table().exists():
+            return []
         remove_leftovers(self.folder)
         left = [first for first in self.firsts() if not self.file(first).exists()]
         return [Part(0, tuple(range(first, min(first + TOGETHER, self.cells.size[0])))) for first in left]
@@ -170,14 +177,14 @@ class GridMap:
     def _write(self) -> None:
         probability, seen = self._read()
         per_cent = cog.per_cent(probability, seen)
-        grid = self.cells.grid(self.scene.grid)
+        grid, tags = self.cells.grid(self.scene.grid), {DIGEST: self.digest}
         if self.many:
             names = [f"probability of {name} (%)" for name in self.classes]
-            shown = [(cog.Layer(names), per_cent)]
+            shown = [(cog.Layer(names, tags=tags), per_cent)]
         else:
             best = np.where(seen, probability.argmax(0), cog.NODATA).astype(np.uint8)
-            shown = [(cog.Layer(["classes"], self.classes), best[None])]
-            shown += [(cog.Layer(["confidence"]), per_cent.max(0, keepdims=True))]
+            shown = [(cog.Layer(["classes"], self.classes, tags), best[None])]
+            shown += [(cog.Layer(["confidence"], tags=tags), per_cent.max(0, keepdims=True))]
         for path, (layer, values) in zip(self._maps(), shown, strict=True):
             _write_map(path, grid, layer, values)
         write_table(self._table(), grid, self.classes, probability, seen, self.many)

@@ -151,12 +151,14 @@ class RunCli(LightningCLI):
         if settings.enable_progress_bar is not False:
             callbacks.append(Progress(journal))
         logger = tensorboard(self.run) if settings.logger is None else settings.logger
-        if settings.strategy == FSDP:
-            from wherewhen.tasks.sharded import Sharded
-
-            kwargs["strategy"] = Sharded()
         if not self.training:
             logger = False  # what an evaluation writes must not depend on the clock
+            devices = settings.devices[:1] if isinstance(settings.devices, list) else 1
+            kwargs |= {"strategy": "auto", "devices": devices, "num_nodes": 1}  # a run's own may be for several
+        elif settings.strategy == FSDP:
+            from wherewhen.tasks.sharded import Sharded
+
+            kwargs |= {"strategy": Sharded(), "inference_mode": False}  # parts made in it could never be trained
         try:
             return super().instantiate_trainer(
                 callbacks=callbacks, logger=logger, plugins=[AtomicCheckpoints()], **kwargs
@@ -179,7 +181,7 @@ class RunCli(LightningCLI):
             yield
             return
         with alone(self.run.folder):
-            self.run.begin(self.resolved(), labelled)
+            self.run.begin(self.resolved(), labelled, sweep=self.trainer.world_size == 1)
             yield
             if self.mirror:
                 self.mirror.send()
@@ -196,6 +198,13 @@ class RunCli(LightningCLI):
             self.trainer.fit(self.model, self.datamodule, ckpt_path=str(last) if last.is_file() else None)
         except MisconfigurationException as error:
             raise UserError(f"the trainer's settings do not fit the data: {error}") from error
+        except RuntimeError as error:
+            if "find_unused_parameters" not in str(error):
+                raise
+            raise UserError(
+                "the network has weights that this task does not use (for labels of pixels, a head of its own); give "
+                "--trainer.strategy ddp_find_unused_parameters_true, and another --run"
+            ) from error
         except SystemExit:  # how Lightning answers Ctrl-C
             if not self.trainer.interrupted:
                 raise

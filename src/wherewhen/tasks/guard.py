@@ -47,6 +47,28 @@ class GuardedModule(pl.LightningModule):
         self.good = (mean_over_processes(size) if divided else size).isfinite()
         optimizer.found_inf = (~self.good).float()  # type: ignore[attr-defined]  # the fused step reads it on the device
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip here: Lightning refuses fused optimisers in every mixed precision, though bfloat16 scales nothing.
+
+        Raises:
+            UserError: Gradients are scaled, as with float16.
+        """
+        if not gradient_clip_val:
+            return
+        if self.trainer.precision == "16-mixed":
+            raise UserError(
+                f"trainer.gradient_clip_val {gradient_clip_val} does not go with trainer.precision 16-mixed, whose "
+                "gradients are scaled; use bf16-mixed, or leave it out"
+            )
+        by_value = str(gradient_clip_algorithm or "norm").lower() == "value"
+        clip = torch.nn.utils.clip_grad_value_ if by_value else torch.nn.utils.clip_grad_norm_
+        clip([weight for group in optimizer.param_groups for weight in group["params"]], gradient_clip_val)
+
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then let statistics and averages follow, once.
 

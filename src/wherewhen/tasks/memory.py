@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from wherewhen.errors import UserError
 
@@ -19,7 +20,9 @@ def too_large(module: "GuardedModule", batch: Any) -> UserError:
         module: Where it did; it is of no use afterwards.
         batch: Of the step.
     """
-    setting = fitting(module, batch) if module.trainer.world_size == 1 else None  # others wait for whole steps
+    # other processes wait for whole steps, and divided networks take no smaller ones
+    alone = module.trainer.world_size == 1 and isinstance(module.trainer.strategy, SingleDeviceStrategy)
+    setting = fitting(module, batch) if alone else None
     remedy = f"one does with {setting}: set that" if setting else "make its batches smaller, or take a smaller network"
     return UserError(f"a step does not fit into the memory of {module.device}; {remedy}, and run the command again")
 

@@ -100,7 +100,7 @@ class Probing(pl.Callback):
             self._write(trainer, self.probe.of(module.describe))
 
     def _write(self, trainer: pl.Trainer, figures: Mapping[str, float]) -> None:
-        self.journal.write(trainer, {f"val/{name}": value for name, value in figures.items()})
+        self.journal.write(trainer, {f"probe/{name}": value for name, value in figures.items()})
 
 
 def pretrain(args: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 
 from wherewhen.tasks.run import Journal
 
-SHOWN = ("train/loss", "train/accepted", "val/accuracy", "val/map_macro", "val/miou", "val/f1", "val/knn")
+SHOWN = ("train/loss", "train/accepted", "val/accuracy", "val/map_macro", "val/miou", "val/f1", "probe/knn")
 
 
 class Progress(TQDMProgressBar):

@@ -46,8 +46,13 @@ class Run:
         self.last = self.folder / "checkpoints" / "last.ckpt"
         self.best = self.folder / "checkpoints" / "best.ckpt"
 
-    def begin(self, config: str, labelled: Sequence[str]) -> None:
+    def begin(self, config: str, labelled: Sequence[str], sweep: bool = True) -> None:
         """Take the folder for a training with this configuration and these labelled ids, new or interrupted.
+
+        Args:
+            config: As resolved.
+            labelled: Ids.
+            sweep: Remove what killed runs of any machine left half written; other processes of this one may be writing.
 
         Raises:
             UserError: The folder holds a run with other settings, or other labelled patches.
@@ -66,7 +71,7 @@ class Run:
                 f"{self.folder} holds a run with other labelled patches: the store or data.labelled_file has changed "
                 "since; restore it, give another --run, or remove that folder"
             )
-        for folder in (self.folder, self.last.parent):
+        for folder in (self.folder, self.last.parent) if sweep else ():
             remove_leftovers(folder)
         write_text(self.config, config)
         write_json(self.folder / "environment.json", environment())

@@ -43,12 +43,16 @@ class Sharded(DDPStrategy):
         mesh = init_device_mesh(self.root_device.type, (self.world_size,))
         averages = [average.module for average in objective.modules() if isinstance(average, Average)]
         for network in (*objective.learners(), *averages):
-            if batch_norms(network):
+            if any(norm.training for norm in batch_norms(network)):
                 raise UserError(
                     "trainer.strategy fsdp is for networks without batch norm, whose statistics would be those of a "
-                    "part of the batch; use ddp, or an encoder without it such as ViT"
+                    "part of the batch; use ddp (decoders for labels of pixels have it, ViT's stem of convolutions and "
+                    "its statistics, and most networks of convolutions)"
                 )
-            shard(network, mesh)
+            try:
+                shard(network, mesh)
+            except (ValueError, TypeError) as error:
+                raise UserError(f"trainer.strategy fsdp cannot divide this network ({error}); use ddp") from error
         super().model_to_device()
 
     def configure_ddp(self) -> None:
@@ -89,10 +93,10 @@ def shard(network: nn.Module, mesh: DeviceMesh) -> None:
 
 
 def blocks(network: nn.Module) -> Iterator[nn.Module]:
-    """The blocks of a timm network, which lie in modules of that name."""
-    for name, module in network.named_modules():
+    """The blocks of a timm network, which lie in modules of that name, those within others first."""
+    for name, module in reversed(list(network.named_modules())):
         if name.rpartition(".")[2] == "blocks":
-            yield from module.children()
+            yield from (block for block in module.children() if not isinstance(block, nn.ModuleList))
 
 
 def part_of(moments: Mapping[str, Any], weight: torch.Tensor) -> dict[str, Any]:
