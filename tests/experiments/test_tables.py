@@ -174,6 +174,7 @@ def test_a_longer_training_stretches_all_that_counts_steps() -> None:
         "--model.algorithm.start": "20",
         "--model.ema_momentum": "0.95",
     }
+    assert stretched({}, 200) == ["--trainer.max_steps", "200"]  # where nothing says how long it usually is
 
 
 @pytest.mark.parametrize(
