@@ -203,7 +203,7 @@ class RunCli(LightningCLI):
                 raise
             raise UserError(
                 "the network has weights that this task does not use (for labels of pixels, a head of its own); give "
-                "--trainer.strategy ddp_find_unused_parameters_true, and another --run"
+                "--trainer.strategy ddp_find_unused_parameters_true"
             ) from error
         except SystemExit:  # how Lightning answers Ctrl-C
             if not self.trainer.interrupted:
