@@ -98,11 +98,11 @@ def run_missing(args: argparse.Namespace, name: str, rows_of: Callable[[Path], l
     """
     if not args.store or args.configs is None:
         raise UserError("--store and --configs are missing; only --report-only can do without them")
+    workers = jobs.environments(args.workers, args.device)
     plan = Plan.of(args, chosen(rows_of(args.configs), args.rows))
     plan.check()
     with alone(args.out):
         plan.write(name)
-        workers = jobs.environments(args.workers, args.device)
         progress = Progress(plan, len(workers))
         print(f"{len(progress.missing())} of {len(plan.orders)} cells to run, {len(workers)} at a time", flush=True)
         return jobs.run(list(plan.jobs()), workers, progress)

@@ -61,12 +61,12 @@ def run_missing(args: argparse.Namespace) -> list[jobs.Job]:
     """
     if any(value is None for value in (args.places, args.store, args.configs, args.tasks)):
         raise UserError("--places, --store, --configs and --tasks are missing; only --report-only can do without them")
+    workers = jobs.environments(args.workers, args.device)
     plan = Plan.of(args)
     for folder, order in plan.orders.items():
         finished(order, folder)
     with alone(args.out):
         plan.write()
-        workers = jobs.environments(args.workers, args.device)
         print(f"{len(plan.missing())} of {len(plan.orders)} cells to run, {len(workers)} at a time", flush=True)
         return jobs.run(list(plan.jobs()), workers, plan.tell)
 
