@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 
 import torch
-from timm.models import adapt_input_conv
 from torch import Tensor
 
 from wherewhen.errors import UserError
@@ -29,7 +28,8 @@ def adapt(
 
     Bands are found by name: each of ours takes the weights of the same band of theirs, and the mean of all theirs if
     they have none of that name. All is then multiplied by C/B: an image that is equal in all bands gives the same
-    answer as before if all their bands are among ours. Without names, bands are counted: timm's `adapt_input_conv`.
+    answer as before if all their bands are among ours. Without names, bands are counted: repeated and scaled, or summed
+    up for one, as timm does.
 
     Args:
         weight: (O, C, h, w).
@@ -38,7 +38,7 @@ def adapt(
         count: B.
 
     Raises:
-        UserError: Bands are many, their names are not known, and the counts differ.
+        UserError: There are not as many names as bands, or without names the weights are no convolution's.
     """
     channels = weight.shape[1]
     if theirs is not None and len(theirs) != channels:
@@ -63,7 +63,11 @@ def _by_count(weight: Tensor, count: int) -> tuple[Tensor, str | None]:
     channels = weight.shape[1]
     if channels == count:
         return weight, None
-    try:
-        return adapt_input_conv(count, weight, channels), f"{channels} → {count} bands by repetition; names not known"
-    except NotImplementedError as error:
-        raise UserError(f"weights of {channels} bands cannot be adapted to {count} without their names") from error
+    if weight.ndim != 4:
+        raise UserError(f"weights {tuple(weight.shape)} are no convolution's; those of bands must be, (O, C, h, w)")
+    whole = weight.float()
+    if count == 1:
+        adapted = whole.sum(1, keepdim=True)
+    else:
+        adapted = whole.repeat(1, -(-count // channels), 1, 1)[:, :count] * (channels / count)
+    return adapted.to(weight.dtype), f"{channels} → {count} bands by repetition; names not known"
